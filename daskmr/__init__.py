@@ -1,0 +1,1 @@
+"""daskmr: computer-vision models over very large satellite images, on Dask."""

@@ -1,0 +1,1 @@
+"""Values and arithmetic of the domain: no files, no network, no Dask, no clock."""

@@ -1,0 +1,106 @@
+"""What is known of an image without reading a pixel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]
+"""Pixels of one window, shape (band, y, x), dtype of the image."""
+
+_FORMATS = {"GTiff": "TIFF", "COG": "TIFF", "JP2OpenJPEG": "JPEG2000"}
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """Header of an image; plain data that pickles and travels with a plan."""
+
+    url: str
+    """Where the image was opened from, as the user wrote it; ``"<array>"`` for an array."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    bands: int
+    """Number of bands."""
+    dtype: str
+    """numpy name of the pixel type."""
+    driver: str
+    """GDAL short name of the format, ``"Zarr"`` or ``"array"``."""
+    nodata: float | None = None
+    """Value of pixels that hold nothing, when the image declares one."""
+    has_mask: bool = False
+    """Whether the image carries a mask band of its own (internal TIFF mask, alpha)."""
+    block_height: int = 512
+    """Rows of one storage block."""
+    block_width: int = 512
+    """Columns of one storage block."""
+    crs: str | None = None
+    """Coordinate reference system as WKT (or ``AUTHORITY:CODE``)."""
+    transform: tuple[float, float, float, float, float, float] | None = None
+    """a, b, c, d, e, f of ``X = a x + b y + c, Y = d x + e y + f``; x, y are pixels from the outer
+    corner of the first pixel, X, Y the axes of `crs` in GIS order (east, north)."""
+    n_gcps: int = 0
+    """Number of ground control points."""
+    has_rpcs: bool = False
+    """Whether rational polynomial coefficients are present."""
+    colorinterp: tuple[str, ...] = ()
+    """GDAL's name of each band's colour (``"red"``, ``"alpha"``), empty when unknown."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Default-domain metadata."""
+    etag: str = ""
+    """Strong identity of the source's bytes when one is known (entity tag, or size and mtime)."""
+
+    def __post_init__(self) -> None:
+        """Refuse an image without pixels."""
+        if self.height < 1 or self.width < 1 or self.bands < 1:
+            msg = f"{self.url}: no pixels ({self.width} x {self.height} x {self.bands} bands)"
+            raise ValueError(msg)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one pixel of one band."""
+        return int(np.dtype(self.dtype).itemsize)
+
+    @property
+    def format(self) -> str:
+        """Name of the format in Model Runner's words, such as ``TIFF`` or ``NITF``."""
+        return _FORMATS.get(self.driver, self.driver.upper())
+
+    @property
+    def has_affine(self) -> bool:
+        """Whether `transform` and `crs` place the pixels on the ground.
+
+        A transform that maps pixels to themselves says nothing, whatever CRS stands beside it.
+        """
+        return bool(self.crs) and self.transform is not None and self.transform != _IDENTITY
+
+
+def source_metadata(info: ImageInfo) -> Sequence[Mapping[str, str | None]]:
+    """Model Runner's ``sourceMetadata`` of an image: a list of one entry.
+
+    ``sourceId`` falls back to the location, as Model Runner documents. ``category`` and
+    ``sourceDT`` are known for NITF only and None otherwise.
+    """
+    return [
+        {
+            "location": info.url,
+            "format": info.format,
+            "category": info.tags.get("NITF_ICAT"),
+            "sourceId": info.tags.get("NITF_FTITLE") or info.url,
+            "sourceDT": _nitf_time(info.tags.get("NITF_IDATIM", "")),
+        }
+    ]
+
+
+def _nitf_time(text: str) -> str | None:
+    """ISO 8601 of a NITF IDATIM field (``CCYYMMDDhhmmss``, MIL-STD-2500C table A-3)."""
+    try:
+        moment = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,101 @@
+"""What became of a job: tiles by status and reason, features, time; and the job's own status."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class TileStatus(StrEnum):
+    """How a tile ended; every planned tile ends in exactly one of these."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+
+
+class JobStatus(StrEnum):
+    """Model Runner's words for the state of a job."""
+
+    SUCCESS = "SUCCESS"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileOutcome:
+    """How one tile ended."""
+
+    row: int
+    """First pixel row of the tile, in the full image."""
+    col: int
+    """First pixel column of the tile, in the full image."""
+    status: TileStatus
+    """How it ended."""
+    reason: str = ""
+    """Short upper-case cause (``HTTP_500``, ``NODATA``); empty for a success."""
+    message: str = ""
+    """One sentence for people; empty for a success."""
+    n_features: int = 0
+    """Features kept from the answer."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Features of the answer that could not be used, by reason."""
+    attempts: int = 0
+    """Calls of the endpoint that were made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """The account of one job on one image."""
+
+    job_id: str
+    """Name of the job."""
+    image: str
+    """URL of the image."""
+    n_tiles: int
+    """Tiles planned."""
+    outcomes: Mapping[TileStatus, int]
+    """Tiles by status; the values sum to `n_tiles`."""
+    reasons: Mapping[str, int]
+    """Failed and skipped tiles by reason."""
+    problems: Sequence[TileOutcome]
+    """Failed tiles, the first thousand in grid order."""
+    n_features: int
+    """Features before merging."""
+    n_merged: int
+    """Features after merging."""
+    dropped: Mapping[str, int]
+    """Features of answers that could not be used, by reason."""
+    n_attempts: int = 0
+    """Calls of the endpoint that were made."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time by stage, summed over all workers; ``wall`` is what the clock showed."""
+    megapixels: float = 0.0
+    """Pixels of all tiles run, in millions."""
+    outputs: Sequence[str] = ()
+    """What was written."""
+    warnings: Sequence[str] = ()
+    """What the user should know."""
+
+    @property
+    def status(self) -> JobStatus:
+        """SUCCESS when no tile failed, FAILED when none succeeded, PARTIAL between them.
+
+        A job whose tiles were all skipped, or that had none, is a success: nothing was lost.
+        """
+        if not self.outcomes.get(TileStatus.FAILED):
+            return JobStatus.SUCCESS
+        return JobStatus.PARTIAL if self.outcomes.get(TileStatus.SUCCEEDED) else JobStatus.FAILED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the status included."""
+        return {"status": str(self.status), **asdict(self)}
+
+
+def tally(outcomes: Sequence[TileOutcome]) -> tuple[Counter[TileStatus], Counter[str]]:
+    """Tiles by status, and failed and skipped ones by reason."""
+    return (
+        Counter(o.status for o in outcomes),
+        Counter(o.reason for o in outcomes if o.status is not TileStatus.SUCCEEDED),
+    )

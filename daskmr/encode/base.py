@@ -1,0 +1,47 @@
+"""What a tile encoder is."""
+
+from typing import ClassVar, Protocol
+
+from daskmr.core.grid import Size, Window
+from daskmr.core.imagery import ImageInfo, Pixels
+
+
+class TileEncoder(Protocol):
+    """Turns the pixels of one tile into the bytes that a model endpoint reads.
+
+    Frozen plain data (see `daskmr.registry.plugin`); `encode` is called from many threads at once
+    and releases the GIL where it works.
+    """
+
+    content_type: ClassVar[str]
+    """Media type of the payload."""
+
+    def check(self, info: ImageInfo) -> None:
+        """Refuse, at plan time, an image that this format cannot carry.
+
+        Raises
+        ------
+        RequestError
+            Names the format, the compression, and the data type or band count that does not fit.
+        """
+
+    def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
+        """Upper estimate of the bytes of one full tile."""
+
+    def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
+        """The payload of one tile.
+
+        Parameters
+        ----------
+        pixels
+            Shape (band, y, x), dtype of the image.
+        info
+            The image the tile was cut from.
+        window
+            Where the tile lies in the full image.
+
+        Raises
+        ------
+        EncodeError
+            When the library cannot write this tile.
+        """

@@ -1,0 +1,158 @@
+"""Every error that daskmr raises, in one tree.
+
+::
+
+    DaskmrError
+    ├── RequestError            the request, an option or a combination of them is wrong
+    │   └── UnknownNameError    a model, format or merge name that is not in its table
+    ├── ImageError              the image cannot be opened, or is not one we can run
+    │   └── ImageReadError      one window of an open image cannot be read
+    ├── EncodeError             one tile cannot be put into the tile format
+    ├── EndpointError           one call of a model endpoint failed; says whether a retry can help
+    │   ├── CapacityError       busy or throttled: wait, then try again
+    │   ├── TransientError      server fault, reset, timeout: a few more tries
+    │   ├── BadResponseError    answered, but not with features: one more try
+    │   ├── PermanentError      this tile will never be accepted
+    │   ├── AuthError           credentials are missing or were refused
+    │   └── UnreachableError    nothing answers at the address
+    ├── SinkError               results could not be written
+    ├── StoreError              the job's parts could not be written or read back
+    ├── ClusterError            no Dask cluster at the address, or one that cannot run daskmr
+    └── JobError                the job as a whole failed
+
+``exit_code`` is what the command line returns for the class.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class DaskmrError(Exception):
+    """Base of all errors that a user of daskmr is meant to read."""
+
+    exit_code: ClassVar[int] = 1
+    """Exit status of the command line."""
+
+
+class RequestError(DaskmrError):
+    """A request or an option is wrong; nothing was started.
+
+    Parameters
+    ----------
+    problems
+        One sentence for each wrong field, each naming the field and its value.
+    """
+
+    exit_code = 4
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems: Sequence[str] = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class UnknownNameError(RequestError):
+    """A name that is not in its table; the message lists the known ones."""
+
+
+class ImageError(DaskmrError):
+    """The image is missing, unreadable, refused by the door, or of a kind we cannot run."""
+
+    exit_code = 4
+
+
+class ImageReadError(ImageError):
+    """One window of an image could not be read; its tiles fail, the job goes on."""
+
+
+class EncodeError(DaskmrError):
+    """One tile could not be encoded; the tile fails, the job goes on."""
+
+
+class EndpointError(DaskmrError):
+    """One call of an endpoint failed.
+
+    Parameters
+    ----------
+    message
+        Which endpoint, and what happened.
+    reason
+        Short upper-case name of the cause, as it stands in the report (``HTTP_500``, ``TIMEOUT``).
+    """
+
+    max_attempts: ClassVar[int] = 1
+    """How often a call that fails like this may be made in all."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), str(self), self.reason)
+
+
+def _rebuild(cls: type[EndpointError], message: str, reason: str) -> EndpointError:
+    return cls(message, reason=reason)
+
+
+class CapacityError(EndpointError):
+    """The endpoint is busy (429, 503): wait and try again.
+
+    Parameters
+    ----------
+    retry_after_s
+        Seconds that the endpoint asked us to wait; None when it did not say.
+    """
+
+    max_attempts = 12
+
+    def __init__(self, message: str, *, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after_s = retry_after_s
+
+
+class TransientError(EndpointError):
+    """A fault of the server or the network that may pass (5xx, reset, timeout)."""
+
+    max_attempts = 4
+
+
+class BadResponseError(EndpointError):
+    """The endpoint answered with something that is not a feature collection."""
+
+    max_attempts = 2
+
+
+class PermanentError(EndpointError):
+    """The endpoint refused the tile for good (4xx), or the model raised."""
+
+
+class AuthError(EndpointError):
+    """The endpoint refused our credentials or its certificate is not trusted."""
+
+
+class UnreachableError(EndpointError):
+    """Nothing listens at the endpoint's address."""
+
+    exit_code = 5
+    max_attempts = 4
+
+
+class SinkError(DaskmrError):
+    """Results could not be written; nothing half-written was left behind."""
+
+
+class StoreError(DaskmrError):
+    """A part of the job could not be written, or is not visible to the driver."""
+
+
+class ClusterError(DaskmrError):
+    """No usable Dask cluster."""
+
+    exit_code = 5
+
+
+class JobError(DaskmrError):
+    """The job failed as a whole."""

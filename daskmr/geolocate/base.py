@@ -1,0 +1,49 @@
+"""What a sensor model is: pixels to the ground and back."""
+
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskmr.core.imagery import ImageInfo
+
+Points = NDArray[np.float64]
+
+
+class SensorModel(Protocol):
+    """Maps image pixels to the world and back, for arrays of points.
+
+    Frozen, picklable, exact for every point. Pixels are x right, y down from the outer corner of
+    the first pixel; the world is lon, lat in degrees (WGS 84) and height in metres above the
+    ellipsoid.
+    """
+
+    @classmethod
+    def from_image(cls, info: ImageInfo) -> Self | None:
+        """The model of an image, or None when the image has no such metadata."""
+
+    def to_world(self, pixels: Points) -> Points:
+        """Ground points of pixels.
+
+        Parameters
+        ----------
+        pixels
+            x, y; shape (N, 2).
+
+        Returns
+        -------
+        lon, lat, height; shape (N, 3); NaN where there is no answer.
+        """
+
+    def to_image(self, world: Points) -> Points:
+        """Pixels of ground points.
+
+        Parameters
+        ----------
+        world
+            lon, lat or lon, lat, height; shape (N, 2) or (N, 3).
+
+        Returns
+        -------
+        x, y; shape (N, 2); NaN where there is no answer.
+        """
