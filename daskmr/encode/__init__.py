@@ -1,1 +1,55 @@
-"""."""
+"""Tile formats: pixels to the bytes that a model endpoint reads."""
+
+from typing import Literal, get_args, get_type_hints
+
+from daskmr.encode.base import TileEncoder
+from daskmr.errors import RequestError
+from daskmr.registry import Registry
+
+ENCODERS: Registry[TileEncoder] = Registry(
+    kind="tile format",
+    builtin={
+        "GTIFF": "daskmr.encode.gtiff:GtiffEncoder",
+        "JPEG": "daskmr.encode.jpeg:JpegEncoder",
+        "NITF": "daskmr.encode.nitf:NitfEncoder",
+        "NPY": "daskmr.encode.npy:NpyEncoder",
+        "PNG": "daskmr.encode.png:PngEncoder",
+    },
+)
+
+
+def encoder(tile_format: str, compression: str = "NONE") -> TileEncoder:
+    """The encoder of a request's tile format and compression, in any case of letters.
+
+    Raises
+    ------
+    RequestError
+        When the format is unknown or cannot be compressed that way; lists what is possible.
+
+    Examples
+    --------
+    >>> encoder("gtiff", "lzw")
+    GtiffEncoder(compression='LZW')
+    """
+    wanted = compression.upper()
+    for name in ENCODERS.names():
+        if name.upper() == tile_format.upper() and wanted in compressions(name):
+            return ENCODERS.build(name, {} if wanted == "NONE" else {"compression": wanted})
+    possible = "; ".join(f"{n} with {', '.join(compressions(n))}" for n in ENCODERS.names())
+    msg = (
+        f"tile format {tile_format!r} with compression {compression!r} does not exist; "
+        f"possible: {possible}"
+    )
+    raise RequestError(msg)
+
+
+def compressions(name: str) -> tuple[str, ...]:
+    """What a listed format's field ``compression`` may be; NONE for a format without the field.
+
+    Examples
+    --------
+    >>> compressions("PNG")
+    ('NONE',)
+    """
+    hints = get_type_hints(ENCODERS.load(name))
+    return get_args(hints.get("compression", Literal["NONE"]))

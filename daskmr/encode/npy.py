@@ -1,0 +1,37 @@
+"""Tiles as numpy's own files."""
+
+import io
+from typing import ClassVar
+
+import numpy as np
+
+from daskmr.core.grid import Size, Window
+from daskmr.core.imagery import ImageInfo, Pixels
+from daskmr.encode._limits import HEADER, raw_bytes
+from daskmr.errors import EncodeError
+from daskmr.registry import plugin
+
+
+@plugin
+class NpyEncoder:
+    """What ``numpy.save`` writes of the array (band, y, x): any type, any number of bands."""
+
+    content_type: ClassVar[str] = "application/x-npy"
+
+    def check(self, info: ImageInfo) -> None:
+        """Every image fits."""
+
+    def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
+        """The pixels and a short header."""
+        return raw_bytes(info, tile) + HEADER
+
+    def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
+        """The tile in numpy's format, rows in C order."""
+        buffer = io.BytesIO()
+        try:
+            np.save(buffer, np.ascontiguousarray(pixels), allow_pickle=False)
+        except ValueError as error:
+            place = f"tile at row {window.row}, column {window.col}"
+            msg = f"{info.url}: {place} cannot be written as NPY: {error}"
+            raise EncodeError(msg) from error
+        return buffer.getvalue()

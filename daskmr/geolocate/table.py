@@ -1,0 +1,173 @@
+"""The table of the world: every vertex of every feature, from pixels to the ground."""
+
+import logging
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from daskmr.core import features as table
+from daskmr.core.boxes import Boxes
+from daskmr.core.grid import Size
+from daskmr.errors import RequestError
+from daskmr.geolocate.base import Points, SensorModel
+
+log = logging.getLogger(__name__)
+
+WORLD_CRS = "EPSG:4326"
+"""lon, lat in degrees; the third coordinate is metres above the ellipsoid."""
+
+_KEPT = ["tile_row", "tile_col", "inferred_at", "classes", "properties"]
+_LEAST_RING = 3
+Geometries = NDArray[Any]
+
+
+def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDataFrame:
+    """The world table of a table in pixels; same rows, same order.
+
+    Features that cross the antimeridian are left as they fall: longitudes of both signs.
+
+    Parameters
+    ----------
+    features
+        The table of `daskmr.core.features`, in full-image pixels.
+    model
+        None for an image without one: geometry stays in pixels and `crs` is None.
+
+    Returns
+    -------
+    Columns feature_id, label, score, geometry (three coordinates each; None where a vertex has no
+    place on the ground), image_geometry, image_bbox (arrays x_min, y_min, x_max, y_max),
+    center_longitude, center_latitude, tile_row, tile_col, inferred_at, classes, properties.
+    """
+    flat = np.asarray(features.geometry.to_numpy(), dtype=object)
+    boxes = table.boxes(features)
+    centres = np.full((len(features), 3), np.nan)
+    geometry = flat
+    if model is not None:
+        geometry = _placed(flat, model)
+        centres = model.to_world(_centres(flat, boxes))
+    index = features.index
+    columns = {
+        **{name: features[name] for name in ("feature_id", "label", "score")},
+        "geometry": gpd.GeoSeries(geometry, index=index, crs=WORLD_CRS if model else None),
+        "image_geometry": gpd.GeoSeries(flat, index=index, crs=None),
+        "image_bbox": pd.Series(list(boxes), index=index, dtype=object),
+        "center_longitude": centres[:, 0],
+        "center_latitude": centres[:, 1],
+        **{name: features[name] for name in _KEPT},
+    }
+    return gpd.GeoDataFrame(columns, geometry="geometry", index=index)
+
+
+def roi_to_pixels(
+    polygon: BaseGeometry, model: SensorModel, *, step_px: float = 200.0, size: Size | None = None
+) -> BaseGeometry:
+    """An area of interest in pixels of the image.
+
+    Edges are straight in longitude and latitude, and get a vertex every few pixels so that they
+    stay where they are under any projection.
+
+    Parameters
+    ----------
+    polygon
+        Polygon or multipolygon, lon, lat in degrees; holes are kept, heights ignored.
+    model
+        Of the image.
+    step_px
+        Longest edge that is not divided, in pixels.
+    size
+        Of the image. Give it when the area may be far larger than the image: what lies well outside
+        is cut off before the projection is asked about places where it is not defined.
+
+    Returns
+    -------
+    Polygon or multipolygon in full-image pixels, not cut at the image's edge; empty when nothing of
+    it can be seen.
+
+    Raises
+    ------
+    RequestError
+        When it is another kind of geometry.
+    """
+    if polygon.geom_type not in {"Polygon", "MultiPolygon"}:
+        msg = f"region of interest is a {polygon.geom_type}; give a Polygon or MultiPolygon"
+        raise RequestError(msg)
+    area = shapely.make_valid(shapely.force_2d(polygon), method="structure", keep_collapsed=False)
+    if size is not None:
+        area = _nearby(area, model, size)
+    step = _degrees(shapely.get_coordinates(area), model) * step_px
+    if not np.isfinite(step):
+        return shapely.Polygon()
+    dense = shapely.segmentize(area, step)
+    return shapely.union_all([_projected(part, model) for part in shapely.get_parts(dense)])
+
+
+def _placed(flat: Geometries, model: SensorModel) -> Geometries:
+    """The geometries on the ground; None where a vertex has no place there."""
+    pixels, owner = shapely.get_coordinates(flat, return_index=True)
+    world = model.to_world(pixels)
+    lost = np.unique(owner[np.isnan(world).any(axis=1)])
+    placed = np.atleast_1d(shapely.force_3d(flat))
+    placed = shapely.set_coordinates(placed, np.nan_to_num(world, copy=False))
+    if len(lost):
+        placed[lost] = None
+        log.warning("features without a place on the ground", extra={"n_features": len(lost)})
+    return placed
+
+
+def _centres(flat: Geometries, boxes: Boxes) -> Points:
+    """Centroid of each geometry; centre of its box where there is none. Shape (N, 2), pixels."""
+    # The bounds of a point are the point, and NaN for none; get_x raises on an empty one.
+    found = shapely.bounds(shapely.centroid(flat)).reshape(-1, 4)[:, :2]
+    return np.where(np.isnan(found), (boxes[:, :2] + boxes[:, 2:]) / 2, found)
+
+
+def _nearby(area: BaseGeometry, model: SensorModel, size: Size) -> BaseGeometry:
+    """What of an area lies on the image or up to half an image beside it, at its longitudes."""
+    x, y = np.meshgrid(np.linspace(0, size.width, 17), np.linspace(0, size.height, 17))
+    ground = model.to_world(np.stack([x.ravel(), y.ravel()], axis=1))[:, :2]
+    ground = ground[~np.isnan(ground).any(axis=1)]
+    if not len(ground):
+        return shapely.Polygon()
+    middle = np.array([ground[len(ground) // 2, 0], 0.0])
+    ground -= middle
+    ground[:, 0] -= 360.0 * np.round(ground[:, 0] / 360.0)
+    low, high = ground.min(axis=0), ground.max(axis=0)
+    margin = (high - low) / 2
+    low, high = np.maximum(low - margin, [-180, -90]), np.minimum(high + margin, [180, 90])
+    near = [_moved(area, np.array([turn, 0.0]) - middle) for turn in (-360.0, 0.0, 360.0)]
+    seen = shapely.union_all(shapely.intersection(near, shapely.box(*low, *high)))
+    return _moved(shapely.make_valid(seen, method="structure", keep_collapsed=False), middle)
+
+
+def _moved(area: BaseGeometry, by: Points) -> BaseGeometry:
+    return shapely.transform(area, lambda points: points + by)
+
+
+def _degrees(corners: Points, model: SensorModel) -> float:
+    """Degrees that one pixel spans at the least, near the corners; infinite when all are lost."""
+    pixels = model.to_image(corners)
+    start = model.to_world(pixels)[:, :2]
+    right, below = (model.to_world(pixels + step)[:, :2] for step in ([1.0, 0.0], [0.0, 1.0]))
+    spans = np.concatenate([right - start, below - start])
+    spans[:, 0] -= 360.0 * np.round(spans[:, 0] / 360.0)
+    lengths = np.hypot(spans[:, 0], spans[:, 1])
+    return float(np.min(lengths[np.isfinite(lengths)], initial=np.inf))
+
+
+def _projected(part: BaseGeometry, model: SensorModel) -> BaseGeometry:
+    """One polygon in pixels, without the vertices that the model cannot place."""
+    rings = []
+    for ring in shapely.get_rings(part):  # few: the outline and the holes of an area of interest
+        pixels = model.to_image(shapely.get_coordinates(ring))
+        pixels = pixels[~np.isnan(pixels).any(axis=1)]
+        rings.append(pixels if len(pixels) >= _LEAST_RING else pixels[:0])
+    if not rings or not len(rings[0]):
+        return shapely.Polygon()
+    outline = shapely.Polygon(rings[0], [hole for hole in rings[1:] if len(hole)])
+    return shapely.make_valid(outline, method="structure", keep_collapsed=False)
