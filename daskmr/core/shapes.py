@@ -1,0 +1,188 @@
+"""Shapes as a model spells them in the properties of a feature, read with distrust.
+
+Coordinates are x, y in tile pixels. Everything is checked before numpy sees it: numpy takes text
+for numbers, and one long text in a list of numbers for a request of many gigabytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from math import isfinite
+from numbers import Real
+from typing import Any, cast
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+Ring = NDArray[np.float64]
+"""Closed ring: x, y, shape (N, 2), N at least 4, the first point again at the end."""
+
+_NUMBERS = frozenset({int, float})
+
+
+class Drop(StrEnum):
+    """Why one feature of an answer cannot be used."""
+
+    NOT_A_FEATURE = "NOT_A_FEATURE"
+    """It is not an object."""
+    NO_SHAPE = "NO_SHAPE"
+    """None of the properties that can hold a shape is there."""
+    BAD_SHAPE = "BAD_SHAPE"
+    """Unknown geometry type, too few points, a coordinate that is no number, an inverted box."""
+    NOT_FINITE = "NOT_FINITE"
+    """A coordinate is NaN, infinite, or too large for a float."""
+    OUTSIDE = "OUTSIDE"
+    """A coordinate is absurdly far from the tile."""
+    BAD_CLASSES = "BAD_CLASSES"
+    """``featureClasses`` is not a list of objects with a text ``iri`` and a number ``score``."""
+
+
+class Unusable(Exception):  # noqa: N818  no error: the feature is counted and left out
+    """One feature cannot be used; the argument is a `Drop`."""
+
+
+def polygons_of(rings: Sequence[Ring]) -> NDArray[Any]:
+    """Polygons without holes, one for each ring."""
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    closed = shapely.linearrings(np.concatenate(rings), indices=owner)
+    return np.asarray(shapely.polygons(closed), dtype=object)
+
+
+Shape = shapely.Geometry | Ring | None
+"""A shapely geometry; the ring alone for a polygon without holes; None for just a box."""
+
+
+def shape_of(said: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, str]:
+    """Geometry, box and the property they came from; the first that is there is the one used."""
+    shape, box = said.get("imageGeometry"), said.get("imageBBox")
+    if shape is not None or box is not None:
+        return (
+            None if shape is None else _geometry(shape),
+            None if box is None else _box(box),
+            "imageBBox",
+        )
+    if (rings := said.get("geom_imcoords")) is not None:
+        return _simple(_rings(rings)), None, "geom_imcoords"
+    if isinstance(found := said.get("detection"), Mapping) and "pixelCoordinates" in found:
+        value = {"type": found.get("type"), "coordinates": found["pixelCoordinates"]}
+        return _geometry(value), None, "detection"
+    if (edges := said.get("bounds_imcoords")) is not None:
+        return None, _box(edges), "bounds_imcoords"
+    raise Unusable(Drop.NO_SHAPE)
+
+
+def _box(value: object) -> list[float]:
+    """Four finite numbers in order."""
+    edges = _listed(value)
+    if len(edges) != 4:  # noqa: PLR2004  x_min, y_min, x_max, y_max
+        raise Unusable(Drop.BAD_SHAPE)
+    box = _floats(edges)
+    if box[2] < box[0] or box[3] < box[1]:
+        raise Unusable(Drop.BAD_SHAPE)
+    return box
+
+
+def _geometry(value: object) -> shapely.Geometry | Ring:
+    """A GeoJSON geometry; the ring alone of a polygon without holes."""
+    if not isinstance(value, Mapping):
+        raise Unusable(Drop.BAD_SHAPE)
+    kind = value.get("type")
+    if kind == "Polygon":
+        return _simple(_rings(value.get("coordinates")))
+    build = _BUILDERS.get(kind) if isinstance(kind, str) else None
+    if build is None:
+        raise Unusable(Drop.BAD_SHAPE)
+    return build(value.get("geometries" if kind == "GeometryCollection" else "coordinates"))
+
+
+def _simple(rings: list[Ring]) -> shapely.Geometry | Ring:
+    return rings[0] if len(rings) == 1 else shapely.Polygon(rings[0], rings[1:])
+
+
+def _made(value: object) -> shapely.Geometry:
+    shape = _geometry(value)
+    return shapely.Polygon(shape) if isinstance(shape, np.ndarray) else shape
+
+
+def _rings(value: object) -> list[Ring]:
+    """Closed rings; a single ring may stand without the list around it."""
+    rings = _some(value)
+    first = _some(rings[0])[0]
+    return [_ring(r) for r in (rings if isinstance(first, list | tuple | np.ndarray) else [rings])]
+
+
+def _ring(value: object) -> NDArray[np.float64]:
+    ring = _points(value)
+    if len(ring) and (ring[0] != ring[-1]).any():
+        ring = np.concatenate([ring, ring[:1]])
+    if len(ring) < 4:  # noqa: PLR2004  a triangle, closed
+        raise Unusable(Drop.BAD_SHAPE)
+    return ring
+
+
+def _line(value: object) -> shapely.LineString:
+    points = _points(value)
+    if len(points) < 2:  # noqa: PLR2004
+        raise Unusable(Drop.BAD_SHAPE)
+    return shapely.LineString(points)
+
+
+def _points(value: object) -> NDArray[np.float64]:
+    """x, y of positions, shape (N, 2); further coordinates are left out."""
+    flat: list[object] = []
+    for point in map(_listed, _some(value)):
+        if len(point) < 2:  # noqa: PLR2004
+            raise Unusable(Drop.BAD_SHAPE)
+        flat.extend(point[:2])
+    return np.array(_floats(flat), dtype=np.float64).reshape(-1, 2)
+
+
+def _listed(value: object) -> Sequence[Any]:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise Unusable(Drop.BAD_SHAPE)
+    return value
+
+
+def _some(value: object) -> Sequence[Any]:
+    """A list that is not empty."""
+    values = _listed(value)
+    if not values:
+        raise Unusable(Drop.BAD_SHAPE)
+    return values
+
+
+def _floats(values: Sequence[object]) -> list[float]:
+    """Finite floats; checked before numpy sees them, which would take text for numbers."""
+    if not _NUMBERS.issuperset(map(type, values)) and not all(map(is_number, values)):
+        raise Unusable(Drop.BAD_SHAPE)
+    try:
+        numbers = [float(cast("float", value)) for value in values]
+    except OverflowError:
+        raise Unusable(Drop.NOT_FINITE) from None
+    if not all(map(isfinite, numbers)):
+        raise Unusable(Drop.NOT_FINITE)
+    return numbers
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _each(build: Callable[[object], Any], value: object) -> list[Any]:
+    return [build(part) for part in _some(value)]
+
+
+_BUILDERS: Mapping[str, Callable[[object], shapely.Geometry]] = {
+    "Point": lambda value: shapely.Point(_points([value])[0]),
+    "MultiPoint": lambda value: shapely.MultiPoint(_points(value)),
+    "LineString": _line,
+    "LinearRing": _line,
+    "MultiLineString": lambda value: shapely.MultiLineString(_each(_line, value)),
+    "MultiPolygon": lambda value: shapely.MultiPolygon(
+        [(rings[0], rings[1:]) for rings in _each(_rings, value)]
+    ),
+    "GeometryCollection": lambda value: shapely.GeometryCollection(_each(_made, value)),
+}
