@@ -80,6 +80,11 @@ class EndpointError(DaskmrError):
         Which endpoint, and what happened.
     reason
         Short upper-case name of the cause, as it stands in the report (``HTTP_500``, ``TIMEOUT``).
+
+    Attributes
+    ----------
+    attempts
+        Calls that were made until it was given up.
     """
 
     max_attempts: ClassVar[int] = 1
@@ -88,6 +93,7 @@ class EndpointError(DaskmrError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+        self.attempts = 1
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), str(self), self.reason)
@@ -155,4 +161,16 @@ class ClusterError(DaskmrError):
 
 
 class JobError(DaskmrError):
-    """The job failed as a whole."""
+    """The job failed as a whole.
+
+    Parameters
+    ----------
+    message
+        Which job, and why.
+    report
+        The job's `daskmr.core.report.JobReport`, when it came as far as having one.
+    """
+
+    def __init__(self, message: str, *, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report

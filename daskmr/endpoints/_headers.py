@@ -1,0 +1,50 @@
+"""A request's parameters as HTTP headers, as Model Runner sends them."""
+
+import re
+from collections.abc import Mapping
+
+from daskmr.errors import RequestError
+
+Headers = tuple[tuple[str, str], ...]
+
+_RENAMED = {"customattributes": "X-Amzn-SageMaker-Custom-Attributes"}
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TEXT = re.compile(r"[\x20-\x7e\t]*")
+_OURS = frozenset(
+    {
+        "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "cookie", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te",
+        "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
+def headers_of(parameters: Mapping[str, object]) -> Headers:
+    """Headers for the parameters of a request.
+
+    ``CustomAttributes`` goes by SageMaker's header name; every other name is the header's own.
+
+    Raises
+    ------
+    RequestError
+        Names every parameter that cannot be a header, or that is not a request's to set.
+
+    Examples
+    --------
+    >>> headers_of({"CustomAttributes": "a=1", "X-Foo": 5})
+    (('X-Amzn-SageMaker-Custom-Attributes', 'a=1'), ('X-Foo', '5'))
+    """
+    problems = []
+    headers = []
+    for name, value in parameters.items():
+        text = str(value)
+        if not _TOKEN.fullmatch(name):
+            problems.append(f"parameters: {name!r} cannot be the name of a header")
+        elif name.lower() in _OURS:
+            problems.append(f"parameters: {name!r} is not a request's to set")
+        elif not _TEXT.fullmatch(text):
+            problems.append(f"parameters: {name!r} holds characters that no header can: {text!r}")
+        headers.append((_RENAMED.get(name.lower(), name), text))
+    if problems:
+        raise RequestError(*problems)
+    return tuple(headers)

@@ -1,0 +1,252 @@
+"""Model Runner's requests: every form that is read, every refusal, cases Q1 to Q25."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskmr.core.grid import Size
+from daskmr.core.request import ImageRequest, KinesisOutput, Merging, S3Output
+from daskmr.errors import RequestError
+
+BASE: dict[str, Any] = {
+    "jobId": "job-1",
+    "jobName": "for people",
+    "imageUrls": ["s3://bucket/image.tif"],
+    "imageProcessor": {"name": "aircraft", "type": "SM_ENDPOINT"},
+    "imageProcessorTileSize": 1024,
+    "imageProcessorTileOverlap": 50,
+    "imageProcessorTileFormat": "NITF",
+    "imageProcessorTileCompression": "NONE",
+    "outputs": [{"type": "S3", "bucket": "b", "prefix": "p"}],
+}
+
+
+def parsed(**changes: Any) -> ImageRequest:
+    """The base request with some fields changed; None leaves a field out."""
+    document = {n: v for n, v in {**BASE, **changes}.items() if v is not None}
+    return ImageRequest.from_json(json.dumps(document))
+
+
+def refused(**changes: Any) -> str:
+    with pytest.raises(RequestError) as caught:
+        parsed(**changes)
+    return str(caught.value)
+
+
+def test_a_valid_request_is_read_whole() -> None:  # Q1
+    request = parsed()
+    assert request.job_id == "job-1"
+    assert request.image_urls == ("s3://bucket/image.tif",)
+    assert (request.image_processor.name, request.image_processor.type) == (
+        "aircraft",
+        "SM_ENDPOINT",
+    )
+    assert request.outputs == (S3Output(type="S3", bucket="b", prefix="p"),)
+    assert request.warnings == ()
+
+
+def test_documented_defaults_are_applied() -> None:  # Q2, Q3, Q7, Q19
+    request = ImageRequest.from_json(
+        {"jobId": "j", "imageUrls": ["x.tif"], "imageProcessor": {"name": "m"}}
+    )
+    assert request.image_processor_tile_size == Size.parse(1024)
+    assert request.image_processor_tile_overlap == Size.parse(50)
+    assert request.image_processor_tile_format == "NITF"
+    assert request.image_processor_tile_compression == "NONE"
+    assert request.image_processor.type == "SM_ENDPOINT"
+    assert request.merging == Merging(algorithm_type="NMS", iou_threshold=0.75)
+    assert parsed(postProcessing=None).merging.iou_threshold == 0.75
+    assert parsed(postProcessing=[]).merging.iou_threshold == 0.75
+
+
+def test_tile_sizes_may_be_text_or_rectangular() -> None:  # Q4
+    assert parsed(imageProcessorTileSize="512").image_processor_tile_size == Size.parse(512)
+    for value in ("640x480", [640, 480]):
+        found = parsed(imageProcessorTileSize=value).image_processor_tile_size
+        assert found == Size(height=480, width=640)
+    assert "512.7" in refused(imageProcessorTileSize=512.7)
+    assert "True" in refused(imageProcessorTileSize=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"imageProcessorTileOverlap": 1024}, "imageProcessorTileOverlap 1024x1024"),  # Q5
+        ({"imageProcessorTileOverlap": -1}, "imageProcessorTileOverlap"),
+        ({"imageProcessorTileSize": 0}, "imageProcessorTileSize"),
+        ({"imageProcessor": None}, "imageProcessor: is missing"),  # Q6
+        ({"imageProcessor": {"name": "m", "type": "FOO"}}, "'FOO'"),  # Q8
+        ({"imageProcessorTileFormat": "BMP"}, "'BMP'"),
+        ({"imageProcessorTileCompression": "ZSTD"}, "'ZSTD'"),
+        ({"imageUrls": []}, "imageUrls"),  # Q10
+        ({"outputs": None, "outputBucket": "bb"}, "outputBucket: 'bb'"),  # Q13
+        ({"outputs": [{"type": "kinesis", "stream": "s"}]}, "kinesis"),  # Q14
+        ({"outputs": [{"type": "S3", "prefix": "p"}]}, "outputs.0.bucket: is missing"),  # Q15
+        ({"jobId": None}, "jobId: is missing"),  # Q16
+        ({"imageReadRole": "role"}, "imageReadRole: 'role'"),  # Q17
+        ({"imageProcessor": {"name": "m", "assumedRole": "x"}}, "assumedRole: 'x'"),
+        ({"regionOfInterest": "POLYGON (("}, "regionOfInterest"),  # Q18
+        ({"regionOfInterest": "POINT (1 2)"}, "Point"),
+        ({"featureProperties": {"a": 1}}, "featureProperties"),  # Q25
+        ({"featureProperties": [{"a": "x" * 70_000}]}, "featureProperties"),
+        ({"imageProcessor": {"name": "os:system"}}, "'os:system'"),
+        ({"imageProcessor": {"name": "m", "type": "HTTP_ENDPOINT"}}, "'m'"),
+        ({"imageProcessor": {"name": ""}}, "imageProcessor.name"),
+        ({"jobId": "../x"}, "'../x'"),
+        ({"jobId": "a..b"}, "'a..b'"),
+        ({"jobId": "a\n"}, "jobId"),
+        ({"jobId": "x" * 129}, "jobId"),
+        ({"outputs": [{"type": "S3", "bucket": "b"}] * 9}, "outputs"),
+    ],
+)
+def test_a_bad_field_is_refused_by_path_and_value(changes: dict[str, Any], named: str) -> None:
+    assert named in refused(**changes)
+
+
+def test_names_of_formats_may_be_in_any_case() -> None:  # Q8
+    request = parsed(imageProcessorTileFormat="gtiff", imageProcessorTileCompression="lzw")
+    assert request.image_processor_tile_format == "GTIFF"
+    assert request.image_processor_tile_compression == "LZW"
+
+
+def test_every_image_is_kept() -> None:  # Q11
+    assert parsed(imageUrls=["a", "b"]).image_urls == ("a", "b")
+
+
+def test_the_legacy_output_form_is_read() -> None:  # Q12
+    request = parsed(outputs=None, outputBucket="bb", outputPrefix="pp")
+    assert request.outputs == (S3Output(type="S3", bucket="bb", prefix="pp"),)
+
+
+def test_both_kinds_of_output_are_read() -> None:
+    stream = {"type": "Kinesis", "stream": "s", "batchSize": 5, "assumedRole": "arn:aws:iam::1:r"}
+    (output,) = parsed(outputs=[stream]).outputs
+    assert isinstance(output, KinesisOutput)
+    assert (output.stream, output.batch_size, output.assumed_role) == ("s", 5, "arn:aws:iam::1:r")
+
+
+def step(**algorithm: Any) -> list[dict[str, Any]]:
+    return [{"step": "FEATURE_DISTILLATION", "algorithm": algorithm}]
+
+
+def test_post_processing_is_kept_as_asked_for() -> None:  # Q20, Q21, Q22, Q23
+    documented = step(algorithmType="NMS", iouThreshold=0.6, skipBoxThreshold=0.0001)
+    assert parsed(postProcessing=documented).merging.iou_threshold == 0.6
+    soft = step(algorithmType="SOFT_NMS", iouThreshold=0.5, skipBoxThreshold=0.1, sigma=0.3)
+    assert parsed(postProcessing=soft).merging == Merging(
+        algorithm_type="SOFT_NMS", iou_threshold=0.5, skip_box_threshold=0.1, sigma=0.3
+    )
+    assert parsed(postProcessing=step(algorithmType="SOFT_NMS")).merging.sigma == 0.1
+    assert parsed(postProcessing=step(algorithmType="none")).merging.algorithm_type == "NONE"
+    assert "postProcessing" in refused(postProcessing=step() * 2)
+    assert "MAGIC" in refused(postProcessing=step(algorithmType="MAGIC"))
+    assert "1.5" in refused(postProcessing=step(algorithmType="NMS", iouThreshold=1.5))
+    assert "sigma" in refused(postProcessing=step(algorithmType="SOFT_NMS", sigma=0))
+
+
+def test_what_is_ignored_is_told() -> None:  # Q24
+    request = parsed(imageProcessorParameters="abc", unheardOf=5)
+    assert request.image_processor_parameters == {}
+    assert [w.split(":")[0] for w in request.warnings] == ["imageProcessorParameters", "unheardOf"]
+    kept = parsed(imageProcessorParameters={"CustomAttributes": "a=1", "X-N": 5})
+    assert kept.image_processor_parameters == {"CustomAttributes": "a=1", "X-N": 5}
+
+
+def test_snake_case_names_are_read_as_well() -> None:
+    request = ImageRequest.from_json(
+        {
+            "job_id": "j",
+            "image_urls": ["x"],
+            "image_processor": {"name": "m", "assumed_role": "arn:x"},
+            "image_processor_tile_size": 64,
+            "image_processor_tile_overlap": 8,
+        }
+    )
+    assert request.image_processor.assumed_role == "arn:x"
+    assert request.image_processor_tile_size == Size.parse(64)
+
+
+def test_all_bad_fields_are_named_in_one_error() -> None:
+    message = refused(jobId="/", imageUrls=[], imageProcessorTileFormat="BMP", imageReadRole="x")
+    for field in ("jobId", "imageUrls", "imageProcessorTileFormat", "imageReadRole"):
+        assert f"{field}: " in message
+    assert len(message.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "5",
+        "null",
+        "{",
+        '{"jobId": NaN}',
+        '{"jobId": "a", "jobId": "b"}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"imageProcessorTileSize": ' + "9" * 10_000 + "}",
+        b"\xff\xfe",
+        "{" + " " * 300_000 + "}",
+        '{"featureProperties": ' + "[" * 60 + "]" * 60 + "}",
+    ],
+)
+def test_what_is_no_request_document_is_one_error(text: str | bytes) -> None:
+    with pytest.raises(RequestError):
+        ImageRequest.from_json(text)
+
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20)
+requests = st.fixed_dictionaries(
+    {
+        "jobId": names,
+        "imageUrls": st.lists(words, min_size=1, max_size=3),
+        "imageProcessor": st.fixed_dictionaries({"name": names}),
+    },
+    optional={
+        "imageProcessorTileSize": st.one_of(st.integers(60, 8192), st.just([100, 200])),
+        "imageProcessorTileFormat": st.sampled_from(["NITF", "gtiff", "PNG"]),
+        "imageProcessorParameters": st.dictionaries(words, st.one_of(words, st.booleans())),
+        "featureProperties": st.lists(st.dictionaries(words, words, max_size=2), max_size=2),
+        "outputs": st.lists(
+            st.fixed_dictionaries({"type": st.just("S3"), "bucket": words}), max_size=2
+        ),
+        "regionOfInterest": st.just("POLYGON ((0 0, 1 0, 1 1, 0 0))"),
+        "postProcessing": st.just(step(algorithmType="SOFT_NMS", sigma=0.5)),
+    },
+)
+
+
+@given(requests)
+def test_a_request_written_out_reads_back_equal(document: dict[str, Any]) -> None:
+    request = ImageRequest.from_json(document)
+    assert ImageRequest.from_json(request.to_json()) == request
+
+
+junk = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted([*BASE, "regionOfInterest", "postProcessing"])), junk)
+)
+def test_no_document_gives_another_error(document: dict[str, Any]) -> None:
+    for value in (document, {**BASE, **document}):
+        with suppress(RequestError):
+            ImageRequest.from_json(json.dumps(value))
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_no_text_gives_another_error(text: str | bytes) -> None:
+    with pytest.raises(RequestError):
+        ImageRequest.from_json(text)

@@ -1,0 +1,216 @@
+"""HTTP endpoints on good and bad days, against real servers on loopback: cases E1 to E7."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from daskmr.endpoints import choose
+from daskmr.endpoints.caller import Reply, caller
+from daskmr.endpoints.http import HttpEndpoint
+from daskmr.errors import (
+    AuthError,
+    BadResponseError,
+    CapacityError,
+    EndpointError,
+    PermanentError,
+    RequestError,
+    TransientError,
+    UnreachableError,
+)
+from daskmr.testing.contracts_endpoints import EndpointContract, invoke_once
+from daskmr.testing.servers import EMPTY, Handler, saying, serving
+
+
+class TestHttpEndpoint(EndpointContract):
+    def make(self, url: str) -> HttpEndpoint:
+        return HttpEndpoint(url=url)
+
+
+def call(url: str, **options: object) -> Reply:
+    """A call with retries, as a region makes it."""
+    endpoint = HttpEndpoint(url=url, **options)  # type: ignore[arg-type]
+    return caller(endpoint, share=4).submit(b"tile", "image/tiff").result(60)
+
+
+def test_parameters_are_sent_as_the_ancestor_sends_them() -> None:  # E1
+    with serving(saying(EMPTY)) as server:
+        endpoint = choose(server.url, parameters={"CustomAttributes": "a=1", "X-Foo": 5})
+        assert isinstance(endpoint, HttpEndpoint)
+        assert invoke_once(endpoint) == EMPTY
+    ((headers, body),) = server.requests
+    assert headers["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
+    assert headers["X-Foo"] == "5"
+    assert body == b"tile"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "evil"),
+        ("content-length", "1"),
+        ("Authorization", "Bearer x"),
+        ("bad name", "x"),
+        ("X-A", "line\r\nX-B: y"),
+        ("", "x"),
+    ],
+)
+def test_headers_that_are_not_a_requests_to_set_are_refused(name: str, value: str) -> None:
+    with pytest.raises(RequestError, match="parameters: "):
+        choose("http://127.0.0.1/", parameters={name: value})
+
+
+def test_a_busy_server_is_asked_again() -> None:  # E2
+    with serving(saying((503, {"Retry-After": "0"}), 503, EMPTY)) as server:
+        reply = call(server.url)
+    assert (reply.body, reply.attempts) == (EMPTY, 3)
+
+
+def test_a_dropped_connection_is_tried_again() -> None:  # E3
+    async def handler(request: web.Request, number: int) -> web.StreamResponse:
+        if number < 2:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(body=EMPTY)
+
+    with serving(handler) as server:
+        reply = call(server.url)
+    assert (reply.body, reply.attempts) == (EMPTY, 3)
+
+
+def test_a_server_that_always_fails_fails_the_tile_after_four_attempts() -> None:  # E4
+    with serving(saying(500)) as server, pytest.raises(TransientError) as caught:
+        call(server.url)
+    assert (caught.value.reason, caught.value.attempts) == ("HTTP_500", 4)
+    assert len(server.requests) == 4
+
+
+async def _silent(_request: web.Request, _number: int) -> web.StreamResponse:
+    await asyncio.sleep(30)
+    return web.Response(body=EMPTY)
+
+
+async def _dripping(request: web.Request, _number: int) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(300):
+        await response.write(b" ")
+        await asyncio.sleep(0.1)
+    return response
+
+
+@pytest.mark.parametrize("handler", [_silent, _dripping])
+def test_a_server_that_never_ends_its_answer_is_left_in_time(handler: Handler) -> None:  # E6
+    with serving(handler) as server, pytest.raises(TransientError) as caught:
+        invoke_once(HttpEndpoint(url=server.url, timeout_s=0.5))
+    assert caught.value.reason == "TIMEOUT"
+
+
+def test_an_untrusted_certificate_is_refused_unless_configured(tmp_path: Path) -> None:  # E7
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(trusted)
+    with serving(saying(EMPTY), tls=context) as server:
+        endpoint = HttpEndpoint(url=server.url)
+        with pytest.raises(AuthError) as caught:
+            invoke_once(endpoint)
+        assert caught.value.reason == "TLS"
+        with pytest.raises(AuthError):
+            asyncio.run(endpoint.check())
+        assert server.requests == []
+        configured = HttpEndpoint(url=server.url, ca_file=str(trusted))
+        asyncio.run(configured.check())
+        assert invoke_once(configured) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (429, CapacityError),
+        (503, CapacityError),
+        (500, TransientError),
+        (502, TransientError),
+        (504, TransientError),
+        (530, TransientError),
+        (408, TransientError),
+        (401, AuthError),
+        (403, AuthError),
+        (400, PermanentError),
+        (404, PermanentError),
+        (413, PermanentError),
+        (302, PermanentError),
+        (204, BadResponseError),
+    ],
+)
+def test_each_status_has_its_class(status: int, error: type[EndpointError]) -> None:
+    with serving(saying(status)) as server, pytest.raises(error) as caught:
+        invoke_once(HttpEndpoint(url=server.url))
+    assert type(caught.value) is error
+    assert caught.value.reason == f"HTTP_{status}"
+
+
+def test_redirects_are_not_followed() -> None:
+    with serving(saying(EMPTY)) as other:
+        answer = (302, {"Location": other.url})
+        with serving(saying(answer)) as server, pytest.raises(PermanentError):
+            invoke_once(HttpEndpoint(url=server.url))
+        assert other.requests == []
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daskmr.endpoints.http.MAX_RESPONSE_BYTES", 1000)
+    with serving(saying(b" " * 1001)) as server, pytest.raises(BadResponseError) as caught:
+        invoke_once(HttpEndpoint(url=server.url))
+    assert caught.value.reason == "TOO_LARGE"
+    with serving(saying(b" " * 1000)) as server:
+        assert len(invoke_once(HttpEndpoint(url=server.url))) == 1000
+
+
+def test_no_more_calls_are_in_flight_than_the_share() -> None:
+    async def slow(_request: web.Request, _number: int) -> web.StreamResponse:
+        await asyncio.sleep(0.02)
+        return web.Response(body=EMPTY)
+
+    with serving(slow) as server:
+        made = caller(HttpEndpoint(url=server.url), share=5)
+        replies = [future.result(60) for future in [made.submit(b"x", "a/b") for _ in range(60)]]
+    assert len(replies) == 60
+    assert server.widest == 5
+
+
+def test_a_cancelled_call_ends_and_frees_its_place() -> None:
+    async def handler(_request: web.Request, number: int) -> web.StreamResponse:
+        if number == 0:
+            await asyncio.sleep(30)
+        return web.Response(body=EMPTY)
+
+    with serving(handler) as server:
+        made = caller(HttpEndpoint(url=server.url), share=1)
+        first = made.submit(b"x", "a/b")
+        while not server.requests:
+            pass
+        assert first.cancel()
+        assert made.submit(b"y", "a/b").result(20).body == EMPTY
+
+
+def test_nothing_listening_is_unreachable_by_name() -> None:
+    with pytest.raises(
+        UnreachableError, match=r"http://127\.0\.0\.1:9/x: cannot connect"
+    ) as caught:
+        invoke_once(HttpEndpoint(url="http://127.0.0.1:9/x?token=secret"))
+    assert caught.value.exit_code == 5
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x/y", "http://", "http:///x", "http://user:pw@host/x", "http://a\\@b/"]
+)
+def test_what_is_no_plain_url_is_refused(url: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        HttpEndpoint(url=url)
+    assert "pw" not in str(caught.value)
