@@ -1,1 +1,53 @@
-"""daskmr: computer-vision models over very large satellite images, on Dask."""
+"""daskmr: computer-vision models over very large satellite images, on Dask.
+
+An image goes through these stages, in this order::
+
+    request - image - grid - encode - endpoint - features - merge - geolocate - sink
+
+`run` does it all; `plan` says beforehand what it would do. Read `daskmr.pipeline.run` for the
+story.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daskmr.api import Image, Plan, Result, open_image, plan, run
+    from daskmr.core.grid import TileGrid
+    from daskmr.core.request import ImageRequest
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Image": "daskmr.api",
+    "ImageRequest": "daskmr.core.request",
+    "Plan": "daskmr.api",
+    "Result": "daskmr.api",
+    "TileGrid": "daskmr.core.grid",
+    "open_image": "daskmr.api",
+    "plan": "daskmr.api",
+    "run": "daskmr.api",
+}
+
+__all__ = [
+    "Image",
+    "ImageRequest",
+    "Plan",
+    "Result",
+    "TileGrid",
+    "open_image",
+    "plan",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public on first use, so that ``import daskmr`` stays light."""
+    if name not in _WHERE:
+        msg = f"module 'daskmr' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

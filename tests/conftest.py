@@ -1,7 +1,9 @@
 """Settings for every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,3 +21,23 @@ def imagery() -> Path:
     if not folder:
         pytest.skip("DASKMR_IMAGERY names no folder of real imagery")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """Two worker processes of two threads on loopback."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def client(cluster: Any) -> Iterator[Any]:
+    """A client of the cluster that is nobody's default."""
+    from distributed import Client
+
+    with Client(cluster, set_as_default=False) as made:
+        yield made

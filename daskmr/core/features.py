@@ -160,8 +160,13 @@ def concat(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
     if not rows:
         return empty()
     joined = pd.concat(rows, ignore_index=True)
-    joined = joined.sort_values(CANONICAL, ignore_index=True, kind="stable")
-    return gpd.GeoDataFrame(joined, geometry="geometry", crs=None)
+    return in_order(gpd.GeoDataFrame(joined, geometry="geometry", crs=None))
+
+
+def in_order(features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The same rows in canonical order, numbered from 0."""
+    order = np.lexsort([features[key].to_numpy() for key in reversed(CANONICAL)])
+    return features.iloc[order].reset_index(drop=True)
 
 
 def dumps(value: object) -> str:

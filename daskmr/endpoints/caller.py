@@ -76,8 +76,8 @@ class Caller:
 
 
 @cache
-def caller(endpoint: Endpoint, *, share: int) -> Caller:
-    """The process's one caller of an endpoint."""
+def caller(endpoint: Any, *, share: int) -> Caller:
+    """The process's one caller of an endpoint (a frozen `Endpoint`, so that it has a hash)."""
     return Caller(endpoint, share)
 
 

@@ -1,1 +1,132 @@
-"""."""
+"""Images: a path, a URL, a Zarr store or an array, opened lazily."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskmr.core.grid import Window
+from daskmr.core.imagery import ImageInfo
+from daskmr.errors import ImageError
+from daskmr.image.base import Source
+from daskmr.image.door import Door, Trust
+
+__all__ = ["Door", "Image", "Source", "Trust", "open_image"]
+
+_CHUNK = 4096
+"""Pixels along a side of a chunk of `Image.data`, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An open image: its header, and its pixels, which are read when they are computed."""
+
+    info: ImageInfo
+    """Header."""
+    source: Source | None = None
+    """Where workers read windows from; None for an array that they cannot open again."""
+    array: Any = field(default=None, repr=False)
+    """The xarray.DataArray (band, y, x) behind an image without a source."""
+
+    @property
+    def data(self) -> Any:
+        """Lazy xarray.DataArray (band, y, x): whole blocks, all bands in one chunk."""
+        if self.array is not None:
+            return self.array
+        rows, cols = (
+            max(1, _CHUNK // block) * block
+            for block in (self.info.block_height, self.info.block_width)
+        )
+        return self._lazy(
+            {"band": -1, "y": min(rows, self.info.height), "x": min(cols, self.info.width)}
+        )
+
+    def chunked(self, rows: Sequence[int], cols: Sequence[int], *, window: Window) -> Any:
+        """Lazy xarray.DataArray (band, y, x) of a window.
+
+        Parameters
+        ----------
+        rows, cols
+            Sizes of the chunks along y and x; each sums to the window's extent.
+        window
+            Which part of the image.
+        """
+        if self.array is not None:
+            cut = self.array.isel(
+                y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)
+            )
+            return cut.chunk({"band": -1, "y": tuple(rows), "x": tuple(cols)})
+        padded = {
+            "y": _padded(rows, window.row, self.info.height),
+            "x": _padded(cols, window.col, self.info.width),
+        }
+        whole = self._lazy({"band": -1, **padded})
+        return whole.isel(
+            y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)
+        )
+
+    def empty_blocks(self) -> NDArray[np.bool_] | None:
+        """Which storage blocks hold nothing, by the file's own index; reads no pixel.
+
+        Returns
+        -------
+        Shape (block rows, block columns); None when the format has no such index.
+        """
+        find = getattr(self.source, "empty_blocks", None)
+        found: NDArray[np.bool_] | None = find() if find is not None else None
+        return found
+
+    def _lazy(self, chunks: dict[str, Any]) -> Any:
+        lazy = getattr(self.source, "lazy", None)
+        if lazy is not None:
+            return lazy(chunks)
+        return self.source.data().chunk(chunks)  # type: ignore[union-attr]
+
+
+def open_image(image: Any, *, door: Door | None = None) -> Image:
+    """Open an image; no pixel is read.
+
+    Parameters
+    ----------
+    image
+        Local path, ``file://``, ``s3://`` or ``https://`` URL of a file that GDAL reads or of a
+        Zarr store (``#name`` picks a variable); or an xarray.DataArray; or an open `Image`.
+    door
+        How far a URL is trusted; fully when None.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be opened, or is none that can be run; names the URL and the reason.
+    """
+    from daskmr.image.array import header, normalised
+    from daskmr.image.raster import RasterSource
+    from daskmr.image.zarr import ZarrSource, is_zarr
+
+    if isinstance(image, Image):
+        return image
+    if not isinstance(image, str | os.PathLike):
+        if not hasattr(image, "dims"):
+            msg = f"image: {type(image).__name__} is neither a path, a URL nor a DataArray"
+            raise ImageError(msg)
+        array = normalised(image)
+        return Image(info=header(array), array=array)
+    url = os.fspath(image)
+    reached = url if "://" in url else str(Path(url).absolute())
+    if is_zarr(reached.removeprefix("file://")):
+        zarr = ZarrSource(url=reached.removeprefix("file://"))
+        return Image(info=replace(zarr.header(), url=url), source=zarr)
+    door = door or Door()
+    info = RasterSource(url=reached, door=door).header()
+    source = RasterSource(url=reached, door=door, etag=info.etag)
+    return Image(info=replace(info, url=url), source=source)
+
+
+def _padded(sizes: Sequence[int], start: int, extent: int) -> tuple[int, ...]:
+    """Chunks of a window, with one before and one after it to fill the image."""
+    after = extent - start - sum(sizes)
+    return tuple(size for size in (start, *sizes, after) if size)

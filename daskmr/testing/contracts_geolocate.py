@@ -1,5 +1,5 @@
 """What every sensor model promises, as tests to inherit."""
-# ruff: noqa: D102 - the names of the tests say it
+
 
 import pickle
 

@@ -1,0 +1,36 @@
+# Set-up is part of every target: a fresh machine needs only Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint bench clean
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group test --group lint --editable .
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/python -m daskmr.testing.scene demo/scene.tif
+	$(BIN)/daskmr run demo/scene.tif --model blobs --out demo --job-id demo \
+	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,111 @@
+"""The Python API: open, plan, run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from daskmr.errors import RequestError
+from daskmr.image import Image, open_image
+from daskmr.pipeline.output import Output
+from daskmr.pipeline.plan import Plan, make_plan
+from daskmr.pipeline.progress import OnProgress
+from daskmr.pipeline.run import Result, run_plan
+from daskmr.pipeline.settings import Settings
+
+__all__ = ["FORMATS", "Image", "Plan", "Result", "open_image", "plan", "run"]
+
+FORMATS = ("geojson", "parquet")
+"""Formats written when none are asked for."""
+
+
+def plan(image: Any, model: Any, **options: Any) -> Plan:
+    """Decide everything about a job, from headers alone.
+
+    No pixel is read and no connection to the model is opened; what cannot work is refused here.
+
+    Parameters
+    ----------
+    image
+        Path or URL (``s3://``, ``https://``), Zarr store, xarray.DataArray, or an open `Image`.
+    model
+        ``http(s)://`` URL, name of a built-in model, ``"module:function"``, or a function that
+        takes a tile as an array (band, y, x) and answers a GeoJSON dict, boxes with scores, or a
+        GeoDataFrame, all in tile pixels.
+    **options
+        Fields of `daskmr.pipeline.settings.Settings`: tile_size, overlap, strategy, tile_format,
+        tile_compression, roi, skip_nodata, merge, iou, parameters, concurrency, timeout_s,
+        feature_properties, job_id.
+
+    Raises
+    ------
+    RequestError
+        Names every option that is wrong or cannot work with this image.
+    ImageError
+        When the image cannot be opened.
+    """
+    return make_plan(image, model, Settings.of(options))
+
+
+def run(  # noqa: PLR0913 - the one call of most users, in the words of the command line
+    image: Any,
+    model: Any = None,
+    *,
+    out: str | None = None,
+    formats: Sequence[str] = FORMATS,
+    client: Any = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> Result:
+    """Run a model over an image and return geolocated features.
+
+    Parameters
+    ----------
+    image
+        As for `plan`; or a `Plan`, which brings model and options with it.
+    model
+        As for `plan`.
+    out
+        Folder or ``s3://`` URL; results are written as ``out/<job_id>.<extension>``, each whole
+        or not at all. None writes nothing.
+    formats
+        Any of geojson, geojsonseq, parquet, fgb, gpkg.
+    client
+        A distributed.Client to run on; it is left open.
+    scheduler
+        Address of a Dask scheduler, or ``"local"`` for a cluster of our own.
+    workers
+        Worker processes of a cluster of our own; as many as cores, at most 4, when None.
+    on_progress
+        Called about once a second with `daskmr.pipeline.progress.Progress`.
+    **options
+        As for `plan`.
+
+    Returns
+    -------
+    `Result` with `features` (geopandas.GeoDataFrame) and `report`. When some tiles failed, a
+    warning says so and the report has them by name.
+
+    Raises
+    ------
+    RequestError, ImageError
+        As `plan`.
+    ClusterError, UnreachableError
+        When the cluster or the endpoint does not answer.
+    JobError
+        When no tile succeeded.
+    """
+    if isinstance(image, Plan):
+        if options or model is not None:
+            msg = "a plan brings its model and options; make another plan to change them"
+            raise RequestError(msg)
+        made = image
+    else:
+        made = make_plan(image, model, Settings.of(options))
+    output = Output.at(out, formats) if out is not None else None
+    cluster = {"client": client, "scheduler": scheduler, "workers": workers}
+    return run_plan(made, output, cluster=cluster, on_progress=on_progress or _quiet)
+
+
+def _quiet(_progress: object) -> None:
+    pass

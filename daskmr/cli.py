@@ -1,0 +1,210 @@
+"""The command line: parses, calls, prints; the work is elsewhere.
+
+stdout is data, stderr is everything meant for people. Exit status: 0 success, 1 failed, 2 usage,
+3 partial, 4 invalid request or image, 5 unreachable, 130 interrupted.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from daskmr import __version__
+from daskmr.errors import DaskmrError
+
+if TYPE_CHECKING:
+    from daskmr.pipeline.progress import OnProgress
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PARTIAL = 3
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Run computer-vision models over very large satellite images."""
+
+
+def main() -> None:
+    """Entry point: every known error becomes one message and its exit status."""
+    try:
+        cli.main(standalone_mode=False, auto_envvar_prefix="DASKMR")
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except DaskmrError as error:
+        for line in str(error).splitlines():
+            click.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _job_options(command: F) -> F:
+    """The options that `plan` and `run` share; what is left out keeps its default."""
+    options = [
+        click.option("-m", "--model", help="URL, built-in name, or module:function."),
+        click.option("--tile-size", metavar="N|WxH", help="Pixels of a tile.  [default: 1024]"),
+        click.option(
+            "--overlap", metavar="N|WxH", help="Least pixels that neighbours share.  [default: 50]"
+        ),
+        click.option("--strategy", help="How tiles are spread: cover or fixed.  [default: cover]"),
+        click.option("--tile-format", help="Format sent to an endpoint.  [default: GTIFF]"),
+        click.option("--tile-compression", help="Compression in it.  [default: NONE]"),
+        click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
+        click.option("--skip-nodata/--no-skip-nodata", default=None, help="[default: skip]"),
+        click.option("--merge", help="How duplicates are merged: nms or none.  [default: nms]"),
+        click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: 0.75]"),
+        click.option(
+            "--param", "parameters", metavar="NAME=VALUE", multiple=True,
+            help="Passed on to the model; repeatable.",
+        ),
+        click.option("--concurrency", type=int, help="Calls in flight, over the whole cluster."),
+        click.option("--timeout", "timeout_s", type=float, help="Seconds for one call."),
+        click.option("--job-id", help="Name of the job and its files.  [default: made up]"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command("plan")
+@click.argument("image")
+@_job_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan_command(image: str, *, model: str | None, as_json: bool, **options: Any) -> None:
+    """Say what a run would do, from the image's header alone."""
+    from daskmr.api import plan
+    from daskmr.pipeline.describe import plan_json
+
+    made = plan(image, _required(model), **_settings(options))
+    click.echo(json.dumps(plan_json(made), indent=2) if as_json else str(made))
+
+
+@cli.command("run")
+@click.argument("image", required=False)
+@_job_options
+@click.option(
+    "--request", type=click.File("rb"), help="Model Runner ImageRequest JSON; - is stdin."
+)
+@click.option("-o", "--out", help="Folder or s3:// URL of the results.")
+@click.option(
+    "-f", "--format", "formats", metavar="NAME[,NAME]",
+    help="geojson, geojsonseq, parquet, fgb, gpkg.  [default: geojson,parquet]",
+)  # fmt: skip
+@click.option("-s", "--scheduler", help="Address of a Dask scheduler.  [default: own cluster]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes of an own cluster.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def run_command(
+    image: str | None, *, request: Any, model: str | None, as_json: bool, **options: Any
+) -> None:
+    """Run a model over an image and write geolocated features."""
+    from daskmr.api import FORMATS
+
+    execution = {name: options.pop(name) for name in ("out", "scheduler", "workers")}
+    formats = options.pop("formats")
+    execution["formats"] = tuple(formats.split(",")) if formats else FORMATS
+    if request is not None:
+        given = [name for name, value in options.items() if value not in (None, ())]
+        if image or model or given:
+            msg = "--request brings the image, the model and the options; leave them out"
+            raise click.UsageError(msg)
+        jobs = _requested(request.read(), execution)
+    elif not image or not execution["out"]:
+        missing = "IMAGE" if not image else "-o/--out"
+        msg = f"missing {missing}"
+        raise click.UsageError(msg)
+    else:
+        jobs = [{"image": image, "model": _required(model), **_settings(options), **execution}]
+    results = [_run(job, as_json=as_json) for job in jobs]
+    sys.exit(max(results))
+
+
+@cli.command("serve-model")
+@click.argument("name", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+def serve_model_command(name: str | None, host: str, port: int) -> None:
+    """Serve a built-in model over HTTP: GET /ping, POST /invocations.
+
+    Without NAME each request selects its model (CustomAttributes model_selection=NAME).
+    """
+    from daskmr.models.server import serve
+
+    serve(name, host=host, port=port, ready=click.echo)
+
+
+def _required(model: str | None) -> str:
+    if model is None:
+        msg = "missing -m/--model"
+        raise click.UsageError(msg)
+    return model
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the API takes them."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "parameters" in given:
+        pairs = [pair.partition("=") for pair in given["parameters"]]
+        wrong = [name for name, equals, _ in pairs if not equals or not name]
+        if wrong:
+            msg = f"--param: {wrong[0]!r} is not NAME=VALUE"
+            raise click.UsageError(msg)
+        given["parameters"] = {name: value for name, _, value in pairs}
+    if "roi" in given and Path(given["roi"]).is_file():
+        given["roi"] = Path(given["roi"]).read_text(encoding="utf-8")
+    return given
+
+
+def _requested(text: bytes, execution: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The jobs of a Model Runner request: one for each image."""
+    from daskmr.core.request import ImageRequest
+    from daskmr.pipeline.requested import jobs
+
+    return [{**execution, **job} for job in jobs(ImageRequest.from_json(text), execution["out"])]
+
+
+def _run(job: Mapping[str, Any], *, as_json: bool) -> int:
+    """Run one job, print its report, and return its exit status."""
+    from daskmr.api import run
+    from daskmr.core.report import JobReport, JobStatus
+    from daskmr.errors import JobError
+    from daskmr.pipeline.describe import report_text
+
+    try:
+        with _progress() as on_progress, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report: Any = run(**job, on_progress=on_progress).report
+    except JobError as error:
+        if not isinstance(error.report, JobReport):
+            raise
+        click.echo(f"error: {error}", err=True)
+        report = error.report
+    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report_text(report))
+    codes = {JobStatus.SUCCESS: 0, JobStatus.PARTIAL: _PARTIAL, JobStatus.FAILED: 1}
+    return codes[report.status]
+
+
+@contextmanager
+def _progress() -> Iterator["OnProgress"]:
+    """A bar on stderr with tiles, speed and time left; nothing when stderr is no terminal."""
+    with click.progressbar(
+        length=1, file=sys.stderr, label="tiles", show_pos=True, hidden=not sys.stderr.isatty(),
+        item_show_func=lambda item: item,
+    ) as bar:  # fmt: skip
+
+        def show(progress: Any) -> None:
+            bar.length = progress.n_tiles
+            speed = progress.megapixels / max(progress.seconds, 1e-9)
+            bar.update(progress.n_done - bar.pos, f"{speed:,.1f} Mpx/s")
+
+        yield show

@@ -1,0 +1,268 @@
+"""The one door through which files reach GDAL.
+
+Two levels of trust share it. A **trusted** URL was written by a person on their own machine: any
+local file that their GDAL opens. An **untrusted** one came from a queue or over the network: it is
+checked against a grammar and allow-lists of our own, and opened in a process whose GDAL has nothing
+but a few drivers left.
+"""
+
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from daskmr.errors import ImageError
+
+CACHE_MB = 128
+"""GDAL's block cache, for each process."""
+MAX_BANDS = 512
+"""Most bands of an image."""
+MAX_BLOCK_BYTES = 256 * 2**20
+"""Most bytes of one storage block, which GDAL holds whole whatever is read of it."""
+ALLOWED = frozenset({"GTiff", "COG", "NITF", "JP2OpenJPEG", "JPEG", "PNG", "MEM"})
+"""Drivers that are left in a hardened process."""
+
+_OPTIONS: Mapping[str, object] = {
+    "GDAL_CACHEMAX": CACHE_MB,
+    "GDAL_NUM_THREADS": 2,
+    "GDAL_HTTP_CONNECTTIMEOUT": 5,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_LOW_SPEED_TIME": 15,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1024,
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
+}
+_KEY = re.compile(r"[^\x00-\x1f\x7f?&#\\]+")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:")
+_LIST_DRIVERS = (
+    "import rasterio\nwith rasterio.Env() as env:\n    print(' '.join(env.drivers()), end='')"
+)
+
+
+class Trust(StrEnum):
+    """How far a URL is believed."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What may be opened, and how."""
+
+    trust: Trust = Trust.TRUSTED
+    """Where the URLs come from."""
+    roots: tuple[str, ...] = ()
+    """Folders below which untrusted local paths may lie."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that untrusted https URLs may name."""
+    buckets: tuple[str, ...] = ()
+    """Buckets that untrusted s3 URLs may name."""
+
+    def gdal_path(self, url: str) -> str:
+        """What GDAL is given for a URL; nothing but the forms below is.
+
+        ``s3://bucket/key``, ``https://host/path``, ``http://`` when trusted, ``file:///path`` and
+        local paths.
+
+        Raises
+        ------
+        ImageError
+            Names the URL and what is wrong with it.
+        """
+        if not url or url.startswith(("/vsi", "<")) or re.search(r"[\x00-\x1f\x7f]", url):
+            raise _refused(url, "not a path or URL that is opened here")
+        scheme = urlsplit(url).scheme if "://" in url else ""
+        if scheme == "s3":
+            return self._s3(url)
+        if scheme in {"http", "https"}:
+            return self._http(url)
+        if scheme == "file":
+            return self._local(url, urlsplit(url).path)
+        if _PREFIX.match(url):
+            raise _refused(url, "neither s3://, https://, file:// nor a path")
+        return self._local(url, url)
+
+    def open(self, url: str, *, for_pixels: bool = False) -> Any:
+        """An open rasterio dataset of an image that is within our limits.
+
+        Parameters
+        ----------
+        url
+            What to open.
+        for_pixels
+            Whether pixels are read of it. An untrusted file is then kept from naming another one
+            as its overview; GDAL's way of doing so loses the georeferencing of some formats.
+
+        Raises
+        ------
+        ImageError
+            When the URL is refused, or there is no such image, or it is none that can be run.
+        """
+        import rasterio
+        from rasterio._err import CPLE_BaseError
+
+        path = self.gdal_path(url)
+        with self.env(url):
+            try:
+                dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
+            except IndexError as error:  # what rasterio makes of a file without a raster
+                raise _refused(url, "holds no image") from error
+            except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
+                raise _refused(url, f"cannot be opened: {error}") from error
+            try:
+                self._check(url, dataset)
+            except ImageError:
+                dataset.close()
+                raise
+        return dataset
+
+    def open_lazy(self, url: str, *, chunks: Mapping[str, Any]) -> Any:
+        """A lazy xarray.DataArray (band, y, x) of an image that `open` accepts.
+
+        Parameters
+        ----------
+        url
+            As for `open`.
+        chunks
+            Sizes of chunks by dimension.
+        """
+        import rioxarray
+
+        self.open(url).close()
+        path = self.gdal_path(url)
+        with self.env(url):
+            return rioxarray.open_rasterio(
+                path, chunks=dict(chunks), lock=False, cache=False, **self._hidden(for_pixels=True)
+            )
+
+    @contextmanager
+    def env(self, url: str) -> Iterator[None]:
+        """GDAL's settings for an image; entered around every open and read, in every thread."""
+        import rasterio
+        from rasterio.session import DummySession
+
+        _silence()
+        if self.trust is Trust.UNTRUSTED:
+            harden_process()
+        remote = url.startswith(("s3://", "http://", "https://"))
+        options = dict(_OPTIONS)
+        closed = remote or self.trust is Trust.UNTRUSTED
+        options["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR" if closed else "FALSE"
+        if self.trust is Trust.UNTRUSTED:
+            options["GDAL_PAM_ENABLED"] = "NO"
+        # Without a session given, rasterio would build one of boto3 for every local file as well.
+        session = {} if url.startswith("s3://") else {"session": DummySession()}
+        with rasterio.Env(**session, **options):
+            yield
+
+    def _s3(self, url: str) -> str:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        if not _BUCKET.fullmatch(bucket) or not _KEY.fullmatch(key) or ".." in key.split("/"):
+            raise _refused(url, "not s3://bucket/key")
+        if self.trust is Trust.UNTRUSTED and bucket not in self.buckets:
+            raise _refused(url, f"bucket {bucket!r} is not on the list of allowed buckets")
+        return f"/vsis3/{bucket}/{key}"
+
+    def _http(self, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or "@" in parts.netloc or "\\" in url:
+            raise _refused(url, "not a plain https://host/path")
+        if self.trust is Trust.UNTRUSTED:
+            if parts.scheme != "https" or parts.query or parts.fragment:
+                raise _refused(url, "not https, or with a query")
+            if parts.hostname not in self.hosts:
+                raise _refused(url, f"host {parts.hostname!r} is not on the list of allowed hosts")
+        return f"/vsicurl/{urlunsplit(parts._replace(fragment=''))}"
+
+    def _local(self, url: str, path: str) -> str:
+        real = Path(path).resolve()
+        if self.trust is Trust.UNTRUSTED:
+            roots = [Path(root).resolve() for root in self.roots]
+            if not any(real.is_relative_to(root) for root in roots):
+                raise _refused(url, "not below a folder that is allowed")
+        if real.is_dir():
+            raise _refused(url, "a folder that is no Zarr store")
+        if not real.exists():
+            raise _refused(url, "no such file")
+        return str(real)
+
+    def _hidden(self, for_pixels: bool) -> dict[str, Any]:  # noqa: FBT001 - one of two
+        untrusted = self.trust is Trust.UNTRUSTED
+        return {"OVERVIEW_LEVEL": "NONE"} if for_pixels and untrusted else {}
+
+    def _check(self, url: str, dataset: Any) -> None:
+        if dataset.count < 1:
+            n = len(dataset.subdatasets)
+            what = f"{n} images, and one cannot be picked yet" if n else "no image"
+            raise _refused(url, f"holds {what}")
+        if self.trust is Trust.UNTRUSTED and dataset.driver not in ALLOWED:
+            raise _refused(url, f"format {dataset.driver!r} is not allowed")
+        if dataset.count > MAX_BANDS:
+            raise _refused(url, f"{dataset.count} bands, more than {MAX_BANDS}")
+        import numpy as np
+
+        height, width = dataset.block_shapes[0]
+        by_pixel = getattr(dataset.interleaving, "name", "") == "pixel"
+        bands = dataset.count if by_pixel else 1
+        n_bytes = height * width * np.dtype(dataset.dtypes[0]).itemsize * bands
+        if n_bytes > MAX_BLOCK_BYTES:
+            size = f"{width}x{height}"
+            raise _refused(
+                url, f"blocks of {size} take {n_bytes:,} bytes, more than {MAX_BLOCK_BYTES:,}"
+            )
+
+
+@cache
+def harden_process() -> None:
+    """Leave this process's GDAL with the allowed drivers only; once, before GDAL is used.
+
+    Raises
+    ------
+    ImageError
+        When GDAL was already used, so that the others can no longer be kept out.
+    """
+    import rasterio
+    from rasterio.session import DummySession
+
+    listed = subprocess.run(  # noqa: S603 - our own interpreter and text
+        [sys.executable, "-c", _LIST_DRIVERS], capture_output=True, text=True, check=True
+    ).stdout.split()
+    skip = " ".join(name for name in listed if name not in ALLOWED)
+    with rasterio.Env(session=DummySession(), GDAL_SKIP=skip) as env:
+        left = set(env.drivers()) - ALLOWED
+    if left:
+        msg = (
+            f"untrusted images cannot be opened: GDAL was already used in this process, and has "
+            f"{len(left)} drivers that are not allowed ({', '.join(sorted(left)[:5])}, ...)"
+        )
+        raise ImageError(msg)
+
+
+def _refused(url: str, why: str) -> ImageError:
+    plain = urlsplit(url)._replace(query="").geturl() if "://" in url else url
+    return ImageError(f"{plain[:200]}: {why}")
+
+
+def _silence() -> None:
+    """No warning that an image has no georeferencing: what that means is said in the plan."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    for module in ("daskmr.image", "rasterio", "rioxarray"):
+        pattern = rf"{module}(\..*)?"
+        known = any(
+            f[2] is NotGeoreferencedWarning and f[3] is not None and f[3].pattern == pattern
+            for f in warnings.filters
+        )
+        if not known:
+            warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=pattern)

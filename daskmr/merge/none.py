@@ -1,0 +1,15 @@
+"""No merging: every feature stays."""
+
+import geopandas as gpd
+
+from daskmr.core.features import in_order
+from daskmr.registry import plugin
+
+
+@plugin
+class KeepAll:
+    """Keep every row."""
+
+    def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+        """All rows, in canonical order."""
+        return in_order(features)

@@ -1,0 +1,118 @@
+"""A Dask client for a job: the caller's own, one at an address, or a cluster of our own."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from daskmr.errors import ClusterError
+
+_CONNECT_S = 15.0
+_THREADS_PER_WORKER = 2
+_MAX_WORKERS = 4
+_MEMORY = {
+    # Results of regions are tiny and pixels never stay: there is nothing worth spilling.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.85,
+    "distributed.worker.memory.terminate": 0.95,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A client, and what is known of its cluster."""
+
+    client: Any
+    """distributed.Client."""
+    owned: bool
+    """Whether the cluster is ours, on this machine, and ends with the job."""
+
+    def n_workers(self) -> int:
+        """Worker processes at present, at least 1."""
+        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+
+    def n_slots(self) -> int:
+        """Regions that the workers can do at once at present, at least 1."""
+        found = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, sum(int(worker["nthreads"]) for worker in found))
+
+
+@contextmanager
+def connect(
+    *, client: Any = None, scheduler: str | None = None, workers: int | None = None
+) -> Iterator[Connection]:
+    """A connection to a cluster with at least one worker.
+
+    In this order: the client given; the scheduler at an address (``"local"``: a cluster of our
+    own); the client that is current here; the configured address (``daskmr.scheduler`` in
+    `dask.config`); a cluster of our own, bound to loopback. Only what was made here is closed.
+
+    Raises
+    ------
+    ClusterError
+        When nothing answers at the address, or no worker joins.
+    """
+    import dask
+
+    found = client if client is not None else None if scheduler else _current()
+    if found is not None:
+        yield _ready(Connection(client=found, owned=False))
+        return
+    address = scheduler or dask.config.get("daskmr.scheduler", None) or "local"
+    made = _own(workers) if address == "local" else _at(address)
+    with made as connection:
+        yield _ready(connection)
+
+
+def _current() -> Any:
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _at(address: str) -> Iterator[Connection]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {address!r}: {error}"
+        raise ClusterError(msg) from error
+    with client:
+        yield Connection(client=client, owned=False)
+
+
+@contextmanager
+def _own(workers: int | None) -> Iterator[Connection]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    n_workers = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
+    with (
+        dask.config.set(_MEMORY),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=_THREADS_PER_WORKER,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield Connection(client=client, owned=True)
+
+
+def _ready(connection: Connection) -> Connection:
+    try:
+        connection.client.wait_for_workers(1, timeout=_CONNECT_S)
+    except TimeoutError as error:
+        address = connection.client.scheduler_info()["address"]
+        msg = f"no worker joined the Dask scheduler at {address} within {_CONNECT_S:g} s"
+        raise ClusterError(msg) from error
+    return connection

@@ -1,0 +1,53 @@
+"""Checks on a worker, before the first tile: can it run daskmr, write parts, reach the endpoint."""
+
+import asyncio
+from time import sleep
+from typing import Any
+
+from daskmr.endpoints.base import Endpoint
+from daskmr.errors import ClusterError, DaskmrError, UnreachableError
+from daskmr.pipeline.cluster import Connection
+from daskmr.pipeline.job import Job
+
+_TIMEOUT_S = 60
+_TRIES = 3
+
+
+def preflight(connection: Connection, job: Job) -> None:
+    """Refuse to start a job that no tile of could succeed.
+
+    Raises
+    ------
+    ClusterError
+        When the workers cannot run daskmr.
+    StoreError
+        When this process does not see what workers write.
+    UnreachableError, AuthError
+        When a worker cannot connect to the endpoint.
+    """
+    future = connection.client.submit(_on_worker, job, pure=False)
+    try:
+        name = future.result(timeout=_TIMEOUT_S)
+    except DaskmrError:
+        raise
+    except Exception as error:
+        msg = f"the workers cannot run daskmr: {type(error).__name__}: {error}"
+        raise ClusterError(msg) from error
+    job.parts.check(name)
+
+
+def _on_worker(job: Job) -> str:
+    if isinstance(job.model, Endpoint):
+        _reach(job.model)
+    return job.parts.probe()
+
+
+def _reach(endpoint: Endpoint) -> Any:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return asyncio.run(endpoint.check())
+        except UnreachableError:
+            if attempt == _TRIES:
+                raise
+            sleep(attempt * 0.5)
+    return None

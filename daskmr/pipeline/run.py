@@ -1,0 +1,175 @@
+"""The story of a job, in the order in which it happens.
+
+request - plan - regions (read, encode, ask, decode, part) - merge - geolocate - sinks - report
+"""
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import geopandas as gpd
+
+from daskmr.core.features import concat
+from daskmr.core.imagery import source_metadata
+from daskmr.core.report import JobReport, JobStatus, TileStatus
+from daskmr.errors import JobError
+from daskmr.geolocate.table import to_world
+from daskmr.pipeline.account import Account
+from daskmr.pipeline.cluster import Connection, connect
+from daskmr.pipeline.describe import report_html, report_text
+from daskmr.pipeline.feed import run_regions
+from daskmr.pipeline.graph import each_block, over_array, over_source
+from daskmr.pipeline.job import Job
+from daskmr.pipeline.output import Output
+from daskmr.pipeline.plan import Plan
+from daskmr.pipeline.preflight import preflight
+from daskmr.pipeline.progress import TOPIC, OnProgress, Tracker
+from daskmr.sinks.base import Provenance
+from daskmr.store import PartStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a job found."""
+
+    features: gpd.GeoDataFrame
+    """One row a feature: `geometry` is lon, lat, height (EPSG:4326), or pixels without CRS when
+    the image has no georeferencing; `image_geometry` and `image_bbox` are full-image pixels."""
+    report: JobReport
+    """Tiles, reasons, time, outputs."""
+
+    def __str__(self) -> str:
+        return report_text(self.report)
+
+    def _repr_html_(self) -> str:
+        return report_html(self.report)
+
+
+def run_plan(plan: Plan, output: Output | None, *, cluster: Any, on_progress: OnProgress) -> Result:
+    """Run a plan to its end.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    output
+        Where results are written; None for in memory only.
+    cluster
+        Keyword arguments of `daskmr.pipeline.cluster.connect`.
+    on_progress
+        Told about once a second how far the job has come.
+
+    Raises
+    ------
+    JobError
+        When tiles were run and none succeeded; nothing is written then.
+    DaskmrError
+        When the cluster, the endpoint, the store or a sink could not be used.
+    """
+    started = perf_counter()
+    with connect(**cluster) as connection, _parts(output, connection) as parts:
+        job = _job(plan, connection, parts)
+        preflight(connection, job)
+        account = _run_regions(plan, job, connection, on_progress=on_progress)
+        found = list(parts.read_all(account.written))
+    merged = plan.merge(concat([part.features for part in found]))
+    world = to_world(merged, plan.sensor)
+    report = account.report(plan, found, n_merged=len(world))
+    _judge(report)
+    written = output.write(world, provenance(plan)) if output is not None else []
+    seconds = {**report.seconds, "wall": perf_counter() - started}
+    return Result(features=world, report=replace(report, seconds=seconds, outputs=written))
+
+
+def provenance(plan: Plan) -> Provenance:
+    """What every feature of a plan's result is told."""
+    return Provenance(
+        job_id=plan.settings.job_id,
+        feature_properties=tuple(plan.settings.feature_properties),
+        source_metadata=tuple(source_metadata(plan.info)),
+    )
+
+
+def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
+    capacity = getattr(plan.model, "concurrency", 1)
+    return Job(
+        job_id=plan.settings.job_id,
+        info=plan.info,
+        regions=plan.regions,
+        selection=plan.selection,
+        model=plan.model,
+        encoder=plan.encoder,
+        share=max(1, capacity // connection.n_workers()),
+        parts=parts,
+        skip_nodata=plan.settings.skip_nodata,
+    )
+
+
+def _run_regions(
+    plan: Plan, job: Job, connection: Connection, *, on_progress: OnProgress
+) -> Account:
+    wanted = [region for region in plan.regions if plan.selection.of_region(region).any()]
+    source = plan.image.source
+    blocks = over_source(job, source) if source else over_array(job, plan.data.data)
+    account = Account(plan.regions, plan.selection)
+    n_tiles = int(plan.selection.mask.sum())
+    tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=on_progress)
+
+    def ended(region: Any, summary: Any) -> None:
+        account.add(region, summary)
+        tracker.finished(account.n_tiles(region), summary.n_pixels if summary else 0)
+
+    with _listening(connection, tracker):
+        run_regions(connection, each_block(blocks, wanted), ended)
+    return account
+
+
+@contextmanager
+def _listening(connection: Connection, tracker: Tracker) -> Iterator[None]:
+    connection.client.subscribe_topic(TOPIC, tracker.event)
+    try:
+        yield
+    finally:
+        connection.client.unsubscribe_topic(TOPIC)
+
+
+@contextmanager
+def _parts(output: Output | None, connection: Connection) -> Iterator[PartStore]:
+    """A folder for the parts of this run, gone when the run ends."""
+    name = f".daskmr-{uuid.uuid4().hex}"
+    if output is not None and (not connection.owned or not output.is_remote):
+        store = PartStore(url=f"{output.url}/{name}")
+        try:
+            yield store
+        finally:
+            store.remove()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
+    try:
+        yield PartStore(url=str(folder / name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _judge(report: JobReport) -> None:
+    if report.status is JobStatus.FAILED:
+        first = report.problems[0].message if report.problems else "the workers died"
+        reasons = ", ".join(
+            f"{n} x {reason}" for reason, n in Counter(report.reasons).most_common()
+        )
+        msg = f"job {report.job_id}: no tile succeeded ({reasons}); the first: {first}"
+        raise JobError(msg, report=report)
+    if report.status is JobStatus.PARTIAL:
+        n_failed = report.outcomes[TileStatus.FAILED]
+        warnings.warn(
+            f"job {report.job_id}: {n_failed} of {report.n_tiles} tiles failed; see the report",
+            stacklevel=3,
+        )

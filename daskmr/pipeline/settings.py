@@ -1,0 +1,100 @@
+"""What a job may be told, with each default written once."""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from daskmr.core.grid import Size, Strategy
+from daskmr.errors import RequestError
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Options of a job; the same names and defaults in Python and on the command line."""
+
+    tile_size: Size = field(default_factory=lambda: Size.parse(1024))
+    """Pixels of a full tile: N, ``"WIDTHxHEIGHT"`` or (width, height)."""
+    overlap: Size = field(default_factory=lambda: Size.parse(50))
+    """Least number of pixels that neighbouring tiles share; written like `tile_size`."""
+    strategy: Strategy = "cover"
+    """``cover``: full-size tiles spread evenly; ``fixed``: constant stride, partial last tiles."""
+    tile_format: str = "GTIFF"
+    """Format in which a remote endpoint gets its tiles."""
+    tile_compression: str = "NONE"
+    """Compression within that format."""
+    roi: Any = None
+    """Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
+    or a GeoDataFrame. Only tiles that share area with it are run."""
+    skip_nodata: bool = True
+    """Whether tiles that hold nothing but nodata are skipped."""
+    merge: str = "nms"
+    """How duplicates of neighbouring tiles are merged."""
+    iou: float = 0.75
+    """Overlap (intersection over union) above which `merge` takes two features for one."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Passed on to the model: headers of an HTTP endpoint, ``CustomAttributes`` of a built-in."""
+    concurrency: int | None = None
+    """Calls a remote endpoint may have in flight, over the whole cluster; None: its own default."""
+    timeout_s: float | None = None
+    """Seconds for one call of a remote endpoint; None: its own default."""
+    feature_properties: Sequence[Mapping[str, Any]] = ()
+    """Properties given to every feature of the result, merged in this order."""
+    job_id: str = ""
+    """Name of the job and of its result files; made up when empty."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no job can have."""
+        problems = list(self._problems())
+        if problems:
+            raise RequestError(*problems)
+
+    def _problems(self) -> Sequence[str]:
+        found = []
+        if not _JOB_ID.fullmatch(self.job_id) or ".." in self.job_id:
+            found.append(f"job_id: {self.job_id!r} is not a name of letters, digits, '.', '_', '-'")
+        tile, overlap = self.tile_size, self.overlap
+        if min(tile.width, tile.height) < 1:
+            found.append(f"tile_size: {tile} has no pixels")
+        elif overlap.width >= tile.width or overlap.height >= tile.height:
+            found.append(f"overlap: {overlap} must be less than the tile size {tile}")
+        if self.strategy not in {"cover", "fixed"}:
+            found.append(f"strategy: {self.strategy!r} is neither 'cover' nor 'fixed'")
+        if not 0 <= self.iou <= 1:
+            found.append(f"iou: {self.iou!r} is not within 0 and 1")
+        for name in ("concurrency", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                found.append(f"{name}: {value!r} is not above 0")
+        return found
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Settings from keyword arguments.
+
+        Raises
+        ------
+        RequestError
+            Names every option that is unknown or has a wrong value.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            given = ", ".join(unknown)
+            msg = f"unknown option: {given}; known: {', '.join(sorted(known))}"
+            raise RequestError(msg)
+        values = {"job_id": "", **options}
+        values["job_id"] = str(values["job_id"]) or uuid.uuid4().hex
+        problems = []
+        for name in ("tile_size", "overlap"):
+            if name in values:
+                try:
+                    values[name] = Size.parse(values[name])
+                except ValueError as error:
+                    problems.append(f"{name}: {error}")
+        if problems:
+            raise RequestError(*problems)
+        return cls(**values)

@@ -1,0 +1,99 @@
+"""Rows of a result as GeoJSON Features, with Model Runner's properties."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from daskmr.core.features import dumps
+from daskmr.sinks.base import Provenance
+
+_BATCH = 10_000
+
+
+def features(table: gpd.GeoDataFrame, provenance: Provenance) -> Iterator[str]:
+    """GeoJSON text of one Feature after the other; full precision, no NaN.
+
+    What a model or a request says of a feature never replaces what daskmr says.
+    """
+    given = {name: value for each in provenance.feature_properties for name, value in each.items()}
+    source = list(provenance.source_metadata)
+    for start in range(0, len(table), _BATCH):
+        part = table.iloc[start : start + _BATCH]
+        world = _world(part)
+        pixels = shapely.to_geojson(np.asarray(part["image_geometry"].array, dtype=object))
+        names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
+        rows = zip(*(part[name] for name in names), pixels, *world, strict=True)
+        for feature_id, box, classes, own, moment, image_geometry, geometry, bounds, centre in rows:
+            properties = {
+                **json.loads(own),
+                **given,
+                "imageBBox": [float(value) for value in box],
+                **centre,
+                "inferenceMetadata": {"jobId": provenance.job_id, "inferenceDT": moment},
+                "sourceMetadata": source,
+            }
+            for reserved in ("imageGeometry", "featureClasses"):
+                properties.pop(reserved, None)
+            yield (
+                f'{{"type":"Feature","id":"{feature_id}"{bounds},"geometry":{geometry},'
+                f'"properties":{{"imageGeometry":{image_geometry},"featureClasses":{classes},'
+                f"{_dumps(properties)[1:]}}}"
+            )
+
+
+def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[str, float]]]:
+    """For each row: its geometry on the ground, its bounds, its centre; or that there is none."""
+    flat = np.asarray(part.geometry.array, dtype=object)
+    if part.crs is None:
+        flat = np.full(len(part), None, dtype=object)
+    text = shapely.to_geojson(flat)
+    bounds = shapely.bounds(flat).reshape(-1, 4)
+    heights, owner = _heights(flat)
+    low, high = np.full(len(flat), np.inf), np.full(len(flat), -np.inf)
+    np.minimum.at(low, owner, heights)
+    np.maximum.at(high, owner, heights)
+    boxes = [
+        f',"bbox":{dumps([w, s, lo, e, n, hi])}' if known else ""
+        for w, s, e, n, lo, hi, known in zip(
+            *bounds.T.tolist(),
+            low.tolist(),
+            high.tolist(),
+            (~np.isnan(bounds[:, 0]) & np.isfinite(low)).tolist(),
+            strict=True,
+        )
+    ]
+    centres: list[Mapping[str, float]] = [
+        {"center_longitude": lon, "center_latitude": lat} if math.isfinite(lon + lat) else {}
+        for lon, lat in zip(
+            part["center_longitude"].tolist(), part["center_latitude"].tolist(), strict=True
+        )
+    ]
+    return ["null" if t is None else t for t in text], boxes, centres
+
+
+def _heights(flat: Any) -> tuple[Any, Any]:
+    coordinates, owner = shapely.get_coordinates(flat, include_z=True, return_index=True)
+    return np.nan_to_num(coordinates[:, 2]), owner
+
+
+def _dumps(value: object) -> str:
+    """JSON of a value; what is not a finite number becomes null."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return dumps(_finite(value))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

@@ -1,0 +1,21 @@
+"""FlatGeobuf: streamable, indexed, opens everywhere."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import geopandas as gpd
+
+from daskmr.registry import plugin
+from daskmr.sinks._vector import write_vector
+from daskmr.sinks.base import Provenance
+
+
+@plugin
+class FlatGeobuf:
+    """One FlatGeobuf file."""
+
+    suffix: ClassVar[str] = ".fgb"
+
+    def write(self, features: gpd.GeoDataFrame, path: Path, provenance: Provenance) -> None:
+        """Write the whole table."""
+        write_vector(features, path, provenance, driver="FlatGeobuf")

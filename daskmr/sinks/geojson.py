@@ -1,0 +1,26 @@
+"""GeoJSON: one FeatureCollection (RFC 7946)."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import geopandas as gpd
+
+from daskmr.registry import plugin
+from daskmr.sinks._features import features as geojson_features
+from daskmr.sinks.base import Provenance
+
+
+@plugin
+class GeoJson:
+    """A FeatureCollection, written feature by feature."""
+
+    suffix: ClassVar[str] = ".geojson"
+
+    def write(self, features: gpd.GeoDataFrame, path: Path, provenance: Provenance) -> None:
+        """Write the whole table."""
+        with path.open("w", encoding="utf-8") as file:
+            file.write('{"type":"FeatureCollection","features":[')
+            for i, feature in enumerate(geojson_features(features, provenance)):
+                file.write(",\n" if i else "\n")
+                file.write(feature)
+            file.write("\n]}\n")

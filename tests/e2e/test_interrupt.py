@@ -1,0 +1,66 @@
+"""Ctrl-C in the middle of a job leaves no process and no half-written file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+MODEL = """
+import pathlib, time
+
+def slow(tile):
+    pathlib.Path(__file__).with_name("started").touch()
+    time.sleep(0.5)
+"""
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of the processes that still run."""
+    return {
+        pid
+        for pid in pids
+        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    }
+
+
+def wait(condition: object, seconds: float) -> bool:
+    """Whether a condition came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_an_interrupted_job_cleans_up(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    command = [sys.executable, "-m", "daskmr", "run", str(image), "-m", "model:slow"]
+    command += ["-o", "out", "--job-id", "x", "--tile-size", "64", "--overlap", "0"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        assert wait((tmp_path / "started").exists, 60)
+        family = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+        assert len(family) >= 2
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in err
+    assert wait(lambda: not alive(family), 15), alive(family)
+    assert list((tmp_path / "out").iterdir()) == []
