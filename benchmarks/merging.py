@@ -14,7 +14,7 @@ BUDGETS = {10_000: "", 100_000: "", 1_300_000: "<= 4"}
 
 
 def scene(n: int) -> "features.gpd.GeoDataFrame":
-    """n boxes of 10 to 40 pixels, a fifth of them a jittered second sight of another."""
+    """N boxes of 10 to 40 pixels, a fifth of them a jittered second sight of another."""
     random = np.random.default_rng(1)
     n_objects = int(n / 1.2)
     side = np.sqrt(n_objects / 50e-6)

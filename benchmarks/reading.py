@@ -66,7 +66,7 @@ def figures() -> Iterator[Figure]:
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
             n_workers=_WORKERS, threads_per_worker=_THREADS, host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip

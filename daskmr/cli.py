@@ -160,9 +160,20 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
             msg = f"--param: {wrong[0]!r} is not NAME=VALUE"
             raise click.UsageError(msg)
         given["parameters"] = {name: value for name, _, value in pairs}
-    if "roi" in given and Path(given["roi"]).is_file():
-        given["roi"] = Path(given["roi"]).read_text(encoding="utf-8")
+    if "roi" in given:
+        given["roi"] = _text(given["roi"])
     return given
+
+
+def _text(value: str) -> str:
+    """The content of a file, when the value is the path of one, else the value itself."""
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except OSError:
+        return value
+    except UnicodeDecodeError as error:
+        msg = f"--roi: {value} is no text file: {error}"
+        raise click.UsageError(msg) from None
 
 
 def _requested(text: bytes, execution: Mapping[str, Any]) -> list[dict[str, Any]]:

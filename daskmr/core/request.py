@@ -29,6 +29,8 @@ MAX_BYTES = 256 * 2**10
 """Most bytes of a request."""
 MAX_PROPERTIES_BYTES = 64 * 2**10
 """Most bytes of a request's own feature properties."""
+MAX_TILE = 8192
+"""Most pixels along a side of a tile."""
 _MAX_DEPTH = 40
 _JOB_ID = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$"
 _TAGS = frozenset({"S3", "Kinesis"})
@@ -217,12 +219,17 @@ class ImageRequest(_Part):
             raise ValueError(msg)
         return value
 
+    @field_validator("image_processor_tile_size")
+    @classmethod
+    def _tile_size(cls, size: Size) -> Size:
+        if min(size.width, size.height) < 1 or max(size.width, size.height) > MAX_TILE:
+            msg = f"not within 1 and {MAX_TILE} pixels"
+            raise ValueError(msg)
+        return size
+
     @model_validator(mode="after")
     def _tiles(self) -> Self:
         tile, overlap = self.image_processor_tile_size, self.image_processor_tile_overlap
-        if not 1 <= min(tile.width, tile.height) <= max(tile.width, tile.height) <= 8192:  # noqa: PLR2004
-            msg = f"imageProcessorTileSize {tile} is not within 1 and 8192 pixels"
-            raise ValueError(msg)
         if overlap.width >= tile.width or overlap.height >= tile.height:
             msg = (
                 f"imageProcessorTileOverlap {overlap} is not less than "

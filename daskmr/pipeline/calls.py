@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from daskmr.core.answers import decode
 from daskmr.core.features import Detections
@@ -93,7 +93,8 @@ class RemoteCalls:
         if not isinstance(self.job.model, Endpoint):
             msg = f"{self.job.model.name} is not a remote endpoint"
             raise TypeError(msg)
-        self._caller: Caller = caller(self.job.model, share=self.job.share)
+        endpoint: Any = self.job.model
+        self._caller: Caller = caller(endpoint, share=self.job.share)
         self._content_type = self.job.encoder.content_type
 
     def start(self, tile: Tile, pixels: Pixels) -> None:
@@ -129,9 +130,7 @@ class RemoteCalls:
         try:
             reply = future.result()
         except EndpointError as error:
-            self.ledger.failed(
-                pending.tile, error, pending.attempts + error.attempts
-            )
+            self.ledger.failed(pending.tile, error, pending.attempts + error.attempts)
             return
         pending.attempts += reply.attempts
         self.seconds["infer"] += reply.seconds

@@ -101,7 +101,7 @@ def _own(workers: int | None) -> Iterator[Connection]:
             threads_per_worker=_THREADS_PER_WORKER,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -31,7 +31,11 @@ def preflight(connection: Connection, job: Job) -> None:
     except DaskmrError:
         raise
     except Exception as error:
-        msg = f"the workers cannot run daskmr: {type(error).__name__}: {error}"
+        text = " ".join(str(error).split())
+        msg = (
+            f"the workers cannot run this job (are daskmr and the model installed there?): "
+            f"{type(error).__name__}: {text}"
+        )
         raise ClusterError(msg) from error
     job.parts.check(name)
 

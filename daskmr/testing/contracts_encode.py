@@ -1,6 +1,5 @@
 """What every tile encoder promises, as tests to inherit."""
 
-
 import io
 import pickle
 import warnings

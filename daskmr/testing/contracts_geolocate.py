@@ -1,6 +1,5 @@
 """What every sensor model promises, as tests to inherit."""
 
-
 import pickle
 
 import numpy as np

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from daskmr.testing.images import write_image
 
 CRS = "EPSG:32618"

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from daskmr.testing.images import write_image
 
 import daskmr
 from daskmr.errors import JobError
 from daskmr.models.server import running
+from daskmr.testing.images import write_image
 
 COLORS = {
     "red": (255, 0, 0),

@@ -6,10 +6,10 @@ from typing import Any
 
 import psutil
 import pytest
-from daskmr.testing.images import write_sparse
 from distributed import Client, LocalCluster
 
 import daskmr
+from daskmr.testing.images import write_sparse
 
 
 class Peak:
@@ -47,7 +47,7 @@ def test_a_30000_x_30000_image_runs_in_little_memory(tmp_path: Path) -> None:
     path = write_sparse(tmp_path / "large.tif", height=30_000, width=30_000, bands=3)
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
         Peak(worker_pids(client)) as peak,

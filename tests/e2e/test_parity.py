@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyproj
 import pytest
-from daskmr.testing.images import write_sparse
 
 import daskmr
 from daskmr.core.grid import Size, TileGrid, Window
 from daskmr.models.server import running
+from daskmr.testing.images import write_sparse
 
 RING = [
     (281.6, 307.2),
