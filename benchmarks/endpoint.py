@@ -106,7 +106,8 @@ def bare(image: str, url: str) -> float:
         with MemoryFile() as memory:
             with memory.open(
                 driver="GTiff", width=window.width, height=window.height, count=dataset.count,
-                dtype=dataset.dtypes[0], crs=dataset.crs, transform=dataset.window_transform(window),
+                dtype=dataset.dtypes[0], crs=dataset.crs,
+                transform=dataset.window_transform(window),
             ) as tile:  # fmt: skip
                 tile.write(pixels)
             payload = memory.read()

@@ -1,6 +1,7 @@
 """Formats that GDAL writes: one geometry column, and no lists in the others."""
 
 import re
+import warnings
 from pathlib import Path
 
 import geopandas as gpd
@@ -22,15 +23,16 @@ def write_vector(
         job_id=provenance.job_id,
         source_metadata=dumps(list(provenance.source_metadata)),
     )
-    options = {"SPATIAL_INDEX": "NO"} if driver == "FlatGeobuf" and not len(flat) else {}
-    kinds = set(flat.geom_type.dropna())
-    kind = {"geometry_type": "Unknown"} if len(kinds) != 1 else {}
-    flat.to_file(
-        path,
-        driver=driver,
-        engine="pyogrio",
-        layer=_ODD.sub("_", provenance.job_id) or "features",
-        promote_to_multi=False,
-        **options,
-        **kind,
-    )
+    # FlatGeobuf indexes neither an empty table nor a row without geometry.
+    plain = driver == "FlatGeobuf" and (not len(flat) or bool(flat.geometry.isna().any()))
+    options = {"SPATIAL_INDEX": "NO"} if plain else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        flat.to_file(
+            path,
+            driver=driver,
+            engine="pyogrio",
+            layer=_ODD.sub("_", provenance.job_id) or "features",
+            promote_to_multi=False,
+            **options,
+        )

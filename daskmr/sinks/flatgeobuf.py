@@ -12,7 +12,7 @@ from daskmr.sinks.base import Provenance
 
 @plugin
 class FlatGeobuf:
-    """One FlatGeobuf file."""
+    """One FlatGeobuf file; of several types of geometry together it cannot keep the heights."""
 
     suffix: ClassVar[str] = ".fgb"
 

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import geopandas as gpd
-import pandas as pd
-import pyarrow as pa
 
 from daskmr.core.features import dumps
 from daskmr.registry import plugin
@@ -25,9 +23,6 @@ class GeoParquet:
             feature_properties=dumps(list(provenance.feature_properties)),
             source_metadata=dumps(list(provenance.source_metadata)),
         )
-        if not len(told):
-            # An empty column of objects has no type of its own.
-            told["image_bbox"] = pd.Series([], dtype=pd.ArrowDtype(pa.list_(pa.float64())))
         told.to_parquet(
             path, compression="zstd", index=False, write_covering_bbox=told.crs is not None
         )

@@ -1,0 +1,108 @@
+"""What every sink must do; subclass in the test of one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from daskmr.core import features
+from daskmr.core.imagery import ImageInfo
+from daskmr.geolocate import pick
+from daskmr.geolocate.table import to_world
+from daskmr.sinks.base import Provenance, Sink
+
+SHAPES = (
+    shapely.box(0.1, 0.2, 30.3, 1 / 3),
+    shapely.Point(1.5, 2.5),
+    shapely.LineString([(0, 0), (5, 5), (9, 1)]),
+    shapely.box(0, 0, 90, 90).difference(shapely.box(10, 10, 20, 20)),
+    shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 7, 7)]),
+)
+"""Geometries of several types, in pixels."""
+
+
+def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDataFrame:
+    """A result table; with ground coordinates unless *placed* is false."""
+    flat = np.array(list(shapes), dtype=object)
+    boxes = shapely.bounds(flat).reshape(-1, 4)
+    n = len(flat)
+    columns = {
+        "feature_id": [f"{i:032x}" for i in range(n)],
+        "label": [f"Güterzug {i} \"'" for i in range(n)],
+        "score": np.linspace(0.1, 1 / 3, n),
+        "answer_index": np.arange(n),
+        "inferred_at": ["2026-01-02T03:04:05Z"] * n,
+        "classes": ['[{"iri":"x","score":0.5}]'] * n,
+        "properties": ['{"own":"ü","list":[1,null]}'] * n,
+    }
+    info = ImageInfo(
+        url="x.tif",
+        height=100,
+        width=100,
+        bands=1,
+        dtype="uint8",
+        driver="GTiff",
+        crs="EPSG:32618" if placed else None,
+        transform=(0.5, 0.0, 583_000.0, 0.0, -0.5, 4_507_000.0) if placed else None,
+    )
+    model, _ = pick(info)
+    return to_world(features.table(flat, boxes, columns), model)
+
+
+PROVENANCE = Provenance(job_id="job-1", feature_properties=({"campaign": "spring"},))
+
+
+class SinkContract:
+    """A subclass says how the sink is made and how its files are read back."""
+
+    mixed_heights: ClassVar[bool] = True
+    """Whether heights are kept in a table of several types of geometry."""
+
+    def make(self) -> Sink:
+        """The sink under test."""
+        raise NotImplementedError
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        """The file as a table with `geometry` and `label`."""
+        raise NotImplementedError
+
+    def write(self, table: gpd.GeoDataFrame, folder: Path) -> Path:
+        """The file of a table."""
+        sink = self.make()
+        path = folder / f"x{sink.suffix}"
+        sink.write(table, path, PROVENANCE)
+        return path
+
+    def test_geometry_of_every_type_comes_back_exactly(self, tmp_path: Path) -> None:
+        table = results()
+        again = self.read(self.write(table, tmp_path))
+        assert len(again) == len(table)
+        for found, expected in zip(again.geometry, table.geometry, strict=True):
+            assert shapely.equals_exact(found, expected, tolerance=0)
+            assert bool(shapely.has_z(found)) == self.mixed_heights
+
+    def test_labels_come_back(self, tmp_path: Path) -> None:
+        table = results()
+        assert self.read(self.write(table, tmp_path))["label"].tolist() == table["label"].tolist()
+
+    def test_one_type_of_geometry_is_kept_as_it_is(self, tmp_path: Path) -> None:
+        again = self.read(self.write(results([shapely.box(0, 0, 1, 1)] * 3), tmp_path))
+        assert set(again.geom_type) == {"Polygon"}
+        assert again.has_z.all()
+
+    def test_an_empty_table_makes_a_file_without_rows(self, tmp_path: Path) -> None:
+        for placed in (True, False):
+            table = results([], placed=placed)
+            path = self.write(table, tmp_path)
+            assert len(self.read(path)) == 0
+            path.unlink()
+
+    def test_rows_without_a_place_on_the_ground_are_kept(self, tmp_path: Path) -> None:
+        table = results()
+        table.loc[1, "geometry"] = None
+        again = self.read(self.write(table, tmp_path))
+        assert len(again) == len(table)
+        assert again.geometry.iloc[1] is None

@@ -1,0 +1,238 @@
+"""Result files: every format, exact, whole or not at all."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from daskmr.errors import SinkError, UnknownNameError
+from daskmr.sinks import SINKS, write
+from daskmr.sinks.base import Provenance
+from daskmr.sinks.flatgeobuf import FlatGeobuf
+from daskmr.sinks.geojson import GeoJson
+from daskmr.sinks.geojsonseq import GeoJsonSeq
+from daskmr.sinks.geopackage import GeoPackage
+from daskmr.sinks.geoparquet import GeoParquet
+from daskmr.testing.contracts_sinks import PROVENANCE, SHAPES, SinkContract, results
+
+
+def from_features(items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
+    """Features as a table, by the json module and shapely alone."""
+    shapes = [
+        None if f["geometry"] is None else shapely.geometry.shape(f["geometry"]) for f in items
+    ]
+    labels = [results()["label"][int(f["id"], 16)] for f in items]
+    return gpd.GeoDataFrame({"label": labels}, geometry=shapes)
+
+
+class TestGeoJson(SinkContract):
+    def make(self) -> GeoJson:
+        return GeoJson()
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        collection = json.loads(path.read_text(encoding="utf-8"))
+        assert collection["type"] == "FeatureCollection"
+        return from_features(collection["features"])
+
+
+class TestGeoJsonSeq(SinkContract):
+    def make(self) -> GeoJsonSeq:
+        return GeoJsonSeq()
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return from_features([json.loads(line) for line in lines])
+
+
+class TestGeoParquet(SinkContract):
+    def make(self) -> GeoParquet:
+        return GeoParquet()
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        return gpd.read_parquet(path)
+
+
+class TestFlatGeobuf(SinkContract):
+    mixed_heights = False
+
+    def make(self) -> FlatGeobuf:
+        return FlatGeobuf()
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        return gpd.read_file(path).sort_values("feature_id", ignore_index=True)
+
+
+class TestGeoPackage(SinkContract):
+    def make(self) -> GeoPackage:
+        return GeoPackage()
+
+    def read(self, path: Path) -> gpd.GeoDataFrame:
+        return gpd.read_file(path)
+
+
+def features(table: gpd.GeoDataFrame, provenance: Provenance, folder: Path) -> list[dict[str, Any]]:
+    GeoJson().write(table, folder / "x.geojson", provenance)
+    found: list[dict[str, Any]] = json.loads((folder / "x.geojson").read_text())["features"]
+    return found
+
+
+def test_a_feature_has_the_ancestors_properties(tmp_path: Path) -> None:  # F4
+    source = {"location": "x.tif", "format": "TIFF"}
+    provenance = Provenance(
+        job_id="j", feature_properties=({"a": 1}, {"a": 2, "b": 3}), source_metadata=(source,)
+    )
+    table = results()
+    first = features(table, provenance, tmp_path)[0]
+    properties = first["properties"]
+    assert properties["own"] == "ü"
+    assert (properties["a"], properties["b"]) == (2, 3)
+    assert properties["featureClasses"] == [{"iri": "x", "score": 0.5}]
+    assert properties["imageBBox"] == [0.1, 0.2, 30.3, 1 / 3]
+    assert properties["imageGeometry"]["type"] == "Polygon"
+    assert properties["inferenceMetadata"] == {
+        "jobId": "j",
+        "inferenceDT": "2026-01-02T03:04:05Z",
+    }
+    assert properties["sourceMetadata"] == [source]
+    west, south, low, east, north, high = first["bbox"]
+    assert (west, south, east, north) == tuple(table.geometry.iloc[0].bounds)
+    assert (low, high) == (0.0, 0.0)
+    assert properties["center_longitude"] == table["center_longitude"].iloc[0]
+
+
+def test_what_daskmr_says_cannot_be_overwritten(tmp_path: Path) -> None:
+    names = ("imageGeometry", "imageBBox", "featureClasses", "inferenceMetadata", "sourceMetadata")
+    forged = dict.fromkeys(names, "forged")
+    table = results()
+    table["properties"] = json.dumps({**forged, "center_longitude": 999})
+    provenance = Provenance(job_id="j", feature_properties=(forged, {"center_latitude": 999}))
+    for feature in features(table, provenance, tmp_path):
+        assert "forged" not in json.dumps(feature)
+        assert 999 not in feature["properties"].values()
+
+
+def test_without_georeferencing_pixels_are_kept_and_geometry_is_null(tmp_path: Path) -> None:  # F12
+    for feature in features(results(placed=False), PROVENANCE, tmp_path):
+        assert feature["geometry"] is None
+        assert "bbox" not in feature
+        assert "center_longitude" not in feature["properties"]
+        assert feature["properties"]["imageGeometry"]["coordinates"]
+
+
+def test_what_is_no_number_becomes_null(tmp_path: Path) -> None:
+    nan = float("nan")
+    provenance = Provenance(job_id="j", feature_properties=({"a": [nan, {"b": float("inf")}]},))
+    text = json.dumps(features(results(), provenance, tmp_path))
+    assert "NaN" not in text
+    assert '"a": [null, {"b": null}]' in text
+
+
+def test_geoparquet_keeps_both_geometries_and_the_box(tmp_path: Path) -> None:
+    table = results()
+    GeoParquet().write(table, tmp_path / "x.parquet", PROVENANCE)
+    again = gpd.read_parquet(tmp_path / "x.parquet")
+    assert again.crs == "EPSG:4326"
+    assert again["image_geometry"].crs is None
+    for found, shape in zip(again["image_geometry"], SHAPES, strict=True):
+        assert shapely.equals_exact(found, shape, tolerance=0)
+    assert np.array_equal(np.stack(again["image_bbox"]), np.stack(table["image_bbox"]))
+    assert json.loads(again["feature_properties"].iloc[0]) == [{"campaign": "spring"}]
+    assert set(again["job_id"]) == {"job-1"}
+    few = gpd.read_parquet(tmp_path / "x.parquet", bbox=tuple(table.geometry.iloc[1].bounds))
+    assert 0 < len(few) <= len(table)
+
+
+def test_pixel_tables_are_written_without_a_crs(tmp_path: Path) -> None:
+    table = results(placed=False)
+    for name in ("parquet", "fgb", "gpkg"):
+        (path,) = write(table, str(tmp_path), [name], provenance=PROVENANCE)
+        again = gpd.read_parquet(path) if name == "parquet" else gpd.read_file(path)
+        assert again.crs is None or "Undefined" in str(again.crs.name)
+        assert len(again) == len(SHAPES)
+
+
+def test_all_formats_are_written_under_the_jobs_name(tmp_path: Path) -> None:
+    names = [*SINKS.names(), "geojson"]
+    paths = write(results(), str(tmp_path / "new" / "out"), names, provenance=PROVENANCE)
+    assert len(paths) == len(SINKS.names())
+    assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(
+        f"job-1{SINKS.load(name).suffix}" for name in SINKS.names()
+    )
+
+
+def test_a_format_that_fails_leaves_nothing_and_spoils_nothing(tmp_path: Path) -> None:
+    (tmp_path / "job-1.geojson").write_text("an older result")
+    bad = Provenance(job_id="job-1", feature_properties=({"a": object()},))
+    with pytest.raises(SinkError, match=r"job-1\.geojson: cannot be written: TypeError"):
+        write(results(), str(tmp_path), ["fgb", "geojson"], provenance=bad)
+    assert [p.name for p in tmp_path.iterdir()] == ["job-1.geojson"]
+    assert (tmp_path / "job-1.geojson").read_text() == "an older result"
+
+
+FULL = """
+import resource, sys
+from daskmr.sinks import write
+from daskmr.testing.contracts_sinks import PROVENANCE, results
+from daskmr.errors import SinkError
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+table = results()
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    write(table, sys.argv[1], [sys.argv[2]], provenance=PROVENANCE)
+except SinkError as error:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("name", ["geojson", "geojsonseq", "parquet", "fgb", "gpkg"])
+def test_a_full_disk_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", FULL, str(out), name]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert finished.returncode == 7, finished.stderr
+    assert list(out.iterdir()) == []
+
+
+def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"'shp'; known: fgb, geojson"):
+        write(results(), str(tmp_path), ["shp"], provenance=PROVENANCE)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A real S3 server on loopback with one bucket."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="results")
+    yield client
+    client.close()
+    server.stop()
+
+
+def test_results_go_to_object_stores_whole(bucket: Any, tmp_path: Path) -> None:
+    table = results()
+    (url,) = write(table, "s3://results/some/prefix/", ["geojson"], provenance=PROVENANCE)
+    assert url == "s3://results/some/prefix/job-1.geojson"
+    body = bucket.get_object(Bucket="results", Key="some/prefix/job-1.geojson")["Body"].read()
+    (local,) = write(table, str(tmp_path), ["geojson"], provenance=PROVENANCE)
+    assert body == Path(local).read_bytes()
