@@ -44,9 +44,7 @@ _OPTIONS: Mapping[str, object] = {
 _KEY = re.compile(r"[^\x00-\x1f\x7f?&#\\]+")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:")
-_LIST_DRIVERS = (
-    "import rasterio\nwith rasterio.Env() as env:\n    print(' '.join(env.drivers()), end='')"
-)
+_LIST_DRIVERS = "import rasterio\nwith rasterio.Env() as env:\n    print('\\n'.join(env.drivers()))"
 
 
 class Trust(StrEnum):
@@ -237,8 +235,8 @@ def harden_process() -> None:
 
     listed = subprocess.run(  # noqa: S603 - our own interpreter and text
         [sys.executable, "-c", _LIST_DRIVERS], capture_output=True, text=True, check=True
-    ).stdout.split()
-    skip = " ".join(name for name in listed if name not in ALLOWED)
+    ).stdout.splitlines()
+    skip = ",".join(name for name in listed if name not in ALLOWED)
     with rasterio.Env(session=DummySession(), GDAL_SKIP=skip) as env:
         left = set(env.drivers()) - ALLOWED
     if left:
@@ -250,7 +248,11 @@ def harden_process() -> None:
 
 
 def _refused(url: str, why: str) -> ImageError:
-    plain = urlsplit(url)._replace(query="").geturl() if "://" in url else url
+    plain = url
+    if "://" in url:  # neither a password nor a signed query belongs into a log
+        scheme, _, rest = url.partition("://")
+        host, slash, path = rest.partition("?")[0].partition("/")
+        plain = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
     return ImageError(f"{plain[:200]}: {why}")
 
 

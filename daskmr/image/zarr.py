@@ -59,20 +59,27 @@ class ZarrSource:
 def _opened(url: str) -> Any:
     import xarray as xr
 
-    place, _, name = url.partition("#")
+    place, _, wanted = url.partition("#")
+    raw: dict[str, Any] = {"mask_and_scale": False, "decode_times": False}
+    raw["decode_coords"] = "all"  # the grid mapping holds the CRS
     try:
-        store = xr.open_zarr(place, consolidated=None, mask_and_scale=False, decode_times=False)
+        try:
+            store = xr.open_zarr(place, consolidated=True, **raw)
+        except (ValueError, KeyError):
+            store = xr.open_zarr(place, consolidated=False, **raw)
     except (OSError, ValueError, KeyError) as error:
         msg = f"{place}: cannot be opened as a Zarr store: {error}"
         raise ImageError(msg) from error
-    images = [
-        str(n) for n, v in store.data_vars.items() if v.ndim in {2, 3} and v.dtype.kind in "iufcb"
-    ]
-    if name and name not in images:
-        msg = f"{place}: no image variable {name!r}; there are {', '.join(images) or 'none'}"
+    images = sorted(
+        str(name)
+        for name, variable in store.data_vars.items()
+        if variable.ndim in {2, 3} and variable.dtype.kind in "iufcb"
+    )
+    if wanted and wanted not in images:
+        msg = f"{place}: no image variable {wanted!r}; there are {', '.join(images) or 'none'}"
         raise ImageError(msg)
-    if not name and len(images) != 1:
+    if not wanted and len(images) != 1:
         what = f"{len(images)} image variables ({', '.join(images)}); pick one with #name"
         msg = f"{place}: holds {what if images else 'no image variable'}"
         raise ImageError(msg)
-    return normalised(store[name or images[0]])
+    return normalised(store[wanted or images[0]])
