@@ -125,7 +125,7 @@ def test_parameters_that_a_model_does_not_take_are_refused() -> None:
     )
     refused: list[tuple[Any, dict[str, Any]]] = [
         ("flood", {"X-Foo": 1}),
-        ("flood", {"CustomAttributes": "flud=5"}),
+        ("flood", {"CustomAttributes": "flood=5"}),
         (zero, {"a": 1}),
     ]
     for model, parameters in refused:

@@ -56,7 +56,7 @@ def test_urls_become_gdals_own_paths(url: str, path: str) -> None:
         "s3://bucket/key?x=.tif",
         "s3://bucket/a&b",
         "s3://bucket/a#b",
-        "s3://bu cket/key",
+        "s3://two words/key",
         "https:///path",
         "https://user:password@host/x.tif",
         "https://169.254.169.254\\@good.example/",
