@@ -130,9 +130,12 @@ def run_command(
 
 
 @cli.command("serve-model")
-@click.argument("name", required=False)
+@click.argument("name", required=False, envvar=["DEFAULT_MODEL_SELECTION", "MODEL_SELECTION"])
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535),
+    envvar="SAGEMAKER_BIND_TO_PORT",
+)  # fmt: skip
 def serve_model_command(name: str | None, host: str, port: int) -> None:
     """Serve a built-in model over HTTP: GET /ping, POST /invocations.
 
@@ -140,7 +143,11 @@ def serve_model_command(name: str | None, host: str, port: int) -> None:
     """
     from daskmr.models.server import serve
 
-    serve(name, host=host, port=port, ready=click.echo)
+    try:
+        serve(name, host=host, port=port, ready=click.echo)
+    except OSError as error:
+        msg = f"cannot listen on {host}:{port}: {error}"
+        raise DaskmrError(msg) from error
 
 
 def _required(model: str | None) -> str:

@@ -24,6 +24,7 @@ def choose(
     parameters: Mapping[str, Any] | None = None,
     concurrency: int | None = None,
     timeout_s: float | None = None,
+    allow_modules: bool = True,
 ) -> Endpoint | LocalModel:
     """The endpoint or model that a user means.
 
@@ -36,6 +37,8 @@ def choose(
         Headers of an HTTP endpoint; ``CustomAttributes`` of a built-in model.
     concurrency, timeout_s
         For a remote endpoint; None keeps its own default.
+    allow_modules
+        Whether ``"module:function"`` may be named; False for whatever comes from a queue.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def choose(
         options = {name: value for name, value in limits.items() if value is not None}
         return ENDPOINTS.build("http", {"url": model, "headers": headers_of(given), **options})
     if isinstance(model, str):
-        return _named(model, given)
+        return _named(model, given, allow_modules=allow_modules)
     if given:
         msg = f"parameters: a model that is a Python object takes none, but got {sorted(given)}"
         raise RequestError(msg)
@@ -62,7 +65,7 @@ def choose(
     raise RequestError(msg)
 
 
-def _named(model: str, parameters: dict[str, Any]) -> LocalModel:
+def _named(model: str, parameters: dict[str, Any], *, allow_modules: bool) -> LocalModel:
     from daskmr.endpoints.local import BuiltinModel
     from daskmr.models import MODELS, build
 
@@ -73,9 +76,9 @@ def _named(model: str, parameters: dict[str, Any]) -> LocalModel:
             raise RequestError(msg)
         build(model, attributes)
         return BuiltinModel(name=model, attributes=attributes)
-    if ":" not in model or "/" in model:
-        known = ", ".join(MODELS.names())
-        msg = f"unknown model {model!r}; give http(s)://URL, module:function, or one of {known}"
+    if not allow_modules or ":" not in model or "/" in model:
+        forms = "http(s)://URL, module:function," if allow_modules else "http(s)://URL"
+        msg = f"unknown model {model!r}; give {forms} or one of {', '.join(MODELS.names())}"
         raise UnknownNameError(msg)
     if parameters:
         msg = f"parameters: {model!r} is a function and takes none, but got {sorted(parameters)}"

@@ -24,27 +24,31 @@ def headers_of(parameters: Mapping[str, object]) -> Headers:
 
     ``CustomAttributes`` goes by SageMaker's header name; every other name is the header's own.
 
-    Raises
-    ------
-    RequestError
-        Names every parameter that cannot be a header, or that is not a request's to set.
-
     Examples
     --------
     >>> headers_of({"CustomAttributes": "a=1", "X-Foo": 5})
     (('X-Amzn-SageMaker-Custom-Attributes', 'a=1'), ('X-Foo', '5'))
     """
+    return tuple(
+        (_RENAMED.get(name.lower(), name), str(value)) for name, value in parameters.items()
+    )
+
+
+def check_headers(headers: Headers) -> None:
+    """Refuse headers that HTTP cannot carry, or that are not a request's to set.
+
+    Raises
+    ------
+    RequestError
+        Names every one of them.
+    """
     problems = []
-    headers = []
-    for name, value in parameters.items():
-        text = str(value)
+    for name, text in headers:
         if not _TOKEN.fullmatch(name):
             problems.append(f"parameters: {name!r} cannot be the name of a header")
         elif name.lower() in _OURS:
             problems.append(f"parameters: {name!r} is not a request's to set")
         elif not _TEXT.fullmatch(text):
             problems.append(f"parameters: {name!r} holds characters that no header can: {text!r}")
-        headers.append((_RENAMED.get(name.lower(), name), text))
     if problems:
         raise RequestError(*problems)
-    return tuple(headers)

@@ -21,7 +21,8 @@ def delay_s(error: EndpointError, attempt: int, uniform: float) -> float | None:
     error
         How the attempt ended.
     attempt
-        Number of that attempt, from 1.
+        How many attempts ended like this, this one included. Failures of other kinds do not count:
+        a tile that waited for a busy endpoint keeps its tries for faults.
     uniform
         A random number, 0 to 1.
     """

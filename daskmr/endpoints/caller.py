@@ -5,16 +5,16 @@ import atexit
 import os
 import random
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
 from time import monotonic
 from typing import Any
 
 from daskmr.endpoints._retry import DEADLINE_S, delay_s
 from daskmr.endpoints.base import Endpoint
-from daskmr.endpoints.http import close_clients
+from daskmr.endpoints.http import close_sessions
 from daskmr.errors import EndpointError
 
 _JOIN_S = 5.0
@@ -59,26 +59,26 @@ class Caller:
     async def _call(self, payload: bytes, content_type: str) -> Reply:
         async with self._slots:
             deadline = monotonic() + DEADLINE_S
-            attempt = 0
+            failures = Counter[type[EndpointError]]()
             while True:
-                attempt += 1
                 started = monotonic()
                 try:
                     body = await self.endpoint.invoke(payload, content_type=content_type)
                 except EndpointError as error:
-                    wait_s = delay_s(error, attempt, random.random())  # noqa: S311 - jitter
+                    failures[type(error)] += 1
+                    wait_s = delay_s(error, failures[type(error)], random.random())  # noqa: S311
                     if wait_s is None or monotonic() + wait_s > deadline:
-                        error.attempts = attempt
+                        error.attempts = failures.total()
                         raise
                     await asyncio.sleep(wait_s)
                 else:
-                    return Reply(body, attempt, monotonic() - started)
+                    return Reply(body, failures.total() + 1, monotonic() - started)
 
 
-@cache
-def caller(endpoint: Any, *, share: int) -> Caller:
-    """The process's one caller of an endpoint (a frozen `Endpoint`, so that it has a hash)."""
-    return Caller(endpoint, share)
+def caller(endpoint: Endpoint, *, share: int) -> Caller:
+    """The process's one caller of an endpoint; a forked child does not use its parent's."""
+    with _LOCK:
+        return _CALLERS.setdefault((os.getpid(), endpoint, share), Caller(endpoint, share))
 
 
 class _Loop:
@@ -105,12 +105,16 @@ class _Loop:
         for task in pending:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self._loop.run_until_complete(close_clients())
+        self._loop.run_until_complete(close_sessions())
         self._loop.close()
 
 
 _LOCK = threading.Lock()
 _LOOPS: dict[int, _Loop] = {}
+_CALLERS: dict[tuple[int, Endpoint, int], Caller] = {}
+os.register_at_fork(
+    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+)
 
 
 def _loop(pid: int) -> _Loop:

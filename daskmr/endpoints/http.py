@@ -4,12 +4,18 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from io import BytesIO
+from math import inf
+from socket import gaierror
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from daskmr.endpoints._headers import Headers
+import aiohttp
+from yarl import URL
+
+from daskmr.endpoints._headers import Headers, check_headers
 from daskmr.endpoints._status import error_of, retry_after_s
+from daskmr.endpoints._url import PORTS, server_url
 from daskmr.errors import (
     AuthError,
     BadResponseError,
@@ -19,14 +25,10 @@ from daskmr.errors import (
 )
 from daskmr.registry import plugin
 
-if TYPE_CHECKING:
-    import httpx
-
 CONNECT_TIMEOUT_S = 5.0
 """Seconds until a connection must stand."""
 MAX_RESPONSE_BYTES = 64 * 2**20
 """Most bytes of one answer."""
-_PORTS = {"http": 80, "https": 443}
 
 
 @plugin
@@ -45,14 +47,13 @@ class HttpEndpoint:
     """File of certificate authorities to trust instead of the system's."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no plain URL of a server."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in _PORTS or not parts.hostname or "\\" in self.url:
-            msg = f"model: {self.url!r} is not an http:// or https:// URL of a server"
-            raise RequestError(msg)
-        if "@" in parts.netloc:
-            msg = f"model: the URL of {parts.hostname} must not hold a user name or password"
-            raise RequestError(msg)
+        """Refuse what is no plain URL of a server, and headers and limits that make no sense."""
+        server_url(self.url)
+        check_headers(self.headers)
+        for field, value in (("concurrency", self.concurrency), ("timeout_s", self.timeout_s)):
+            if not 0 < value < inf:
+                msg = f"{field}: {value!r} is not a number above zero"
+                raise RequestError(msg)
 
     @property
     def name(self) -> str:
@@ -61,36 +62,39 @@ class HttpEndpoint:
 
     async def invoke(self, payload: bytes, *, content_type: str) -> bytes:
         """One attempt at one tile."""
-        client = _client(self)
-        with self._translated():
-            async with (
-                asyncio.timeout(self.timeout_s),
-                client.stream(
-                    "POST", self.url, content=payload, headers={"Content-Type": content_type}
-                ) as response,
-            ):
+        headers = {"Content-Type": content_type}
+        with self._translated(self.timeout_s):
+            async with _session(self).post(
+                URL(self.url, encoded=True),
+                data=BytesIO(payload),
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
                 wait_s = retry_after_s(response.headers.get("Retry-After"))
-                error = error_of(response.status_code, self.name, retry_after_s=wait_s)
+                error = error_of(response.status, self.name, retry_after_s=wait_s)
                 if error is not None:
                     raise error
-                return await self._body(response)
+                return await self._body(response.content)
 
     async def check(self) -> None:
         """Connect, with TLS where the URL says so, and hang up."""
         parts = urlsplit(self.url)
         context = _tls(self) if parts.scheme == "https" else None
-        with self._translated():
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(
-                    parts.hostname, parts.port or _PORTS[parts.scheme], ssl=context
-                )
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        try:
+            with self._translated(CONNECT_TIMEOUT_S):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    _, writer = await asyncio.open_connection(
+                        parts.hostname, parts.port or PORTS[parts.scheme], ssl=context
+                    )
+        except TransientError as error:
+            raise UnreachableError(str(error), reason="CONNECT") from error
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
-    async def _body(self, response: "httpx.Response") -> bytes:
+    async def _body(self, content: aiohttp.StreamReader) -> bytes:
         chunks, size = [], 0
-        async for chunk in response.aiter_bytes():
+        async for chunk in content.iter_any():
             size += len(chunk)
             if size > MAX_RESPONSE_BYTES:
                 msg = f"{self.name}: an answer of more than {MAX_RESPONSE_BYTES:,} bytes"
@@ -99,59 +103,53 @@ class HttpEndpoint:
         return b"".join(chunks)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, timeout_s: float) -> Iterator[None]:
         """Errors of the network as errors of the endpoint."""
-        import httpx
-
         try:
             yield
-        except (TimeoutError, httpx.TimeoutException) as error:
-            msg = f"{self.name}: no answer within {self.timeout_s:g} s"
+        except aiohttp.ServerTimeoutError as error:
+            msg = f"{self.name}: no connection within {CONNECT_TIMEOUT_S:g} s"
             raise TransientError(msg, reason="TIMEOUT") from error
-        except (httpx.ConnectError, ConnectionRefusedError, OSError) as error:
-            text = str(error) or type(error).__name__
-            if isinstance(error, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in text:
-                msg = f"{self.name}: the server's certificate is not trusted: {text}"
-                raise AuthError(msg, reason="TLS") from error
-            if isinstance(error, ConnectionResetError | BrokenPipeError):
-                msg = f"{self.name}: {text}"
-                raise TransientError(msg, reason="RESET") from error
-            msg = f"{self.name}: cannot connect: {text}"
+        except TimeoutError as error:
+            msg = f"{self.name}: no answer within {timeout_s:g} s"
+            raise TransientError(msg, reason="TIMEOUT") from error
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            msg = f"{self.name}: the server's certificate is not trusted: {error}"
+            raise AuthError(msg, reason="TLS") from error
+        except (aiohttp.ClientConnectorError, ConnectionRefusedError, gaierror) as error:
+            msg = f"{self.name}: cannot connect: {error}"
             raise UnreachableError(msg, reason="CONNECT") from error
-        except httpx.TransportError as error:
+        except (aiohttp.ClientError, OSError) as error:
             msg = f"{self.name}: the connection broke: {str(error) or type(error).__name__}"
             raise TransientError(msg, reason="RESET") from error
-        except httpx.DecodingError as error:
-            msg = f"{self.name}: the answer cannot be decoded: {error}"
-            raise BadResponseError(msg, reason="BAD_RESPONSE") from error
 
 
-_CLIENTS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[HttpEndpoint, httpx.AsyncClient]]"
-_CLIENTS = WeakKeyDictionary()
+_SESSIONS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[HttpEndpoint, aiohttp.ClientSession]]"
+_SESSIONS = WeakKeyDictionary()
 
 
-def _client(endpoint: HttpEndpoint) -> "httpx.AsyncClient":
-    """The client of an endpoint on the running loop; its caller bounds the calls in flight."""
-    import httpx
-
-    clients = _CLIENTS.setdefault(asyncio.get_running_loop(), {})
-    if endpoint not in clients:
-        clients[endpoint] = httpx.AsyncClient(
-            headers=dict(endpoint.headers),
-            verify=_tls(endpoint),
-            timeout=httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            follow_redirects=False,
-            trust_env=False,
+def _session(endpoint: HttpEndpoint) -> aiohttp.ClientSession:
+    """The session of an endpoint on the running loop; its caller bounds the calls in flight."""
+    sessions = _SESSIONS.setdefault(asyncio.get_running_loop(), {})
+    if endpoint not in sessions:
+        sessions[endpoint] = aiohttp.ClientSession(
+            headers=endpoint.headers,
+            connector=aiohttp.TCPConnector(limit=0, ssl=_tls(endpoint)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=endpoint.timeout_s, sock_connect=CONNECT_TIMEOUT_S),
         )
-    return clients[endpoint]
+    return sessions[endpoint]
 
 
-async def close_clients() -> None:
-    """Close the clients of the running loop."""
-    for client in _CLIENTS.pop(asyncio.get_running_loop(), {}).values():
-        await client.aclose()
+async def close_sessions() -> None:
+    """Close the sessions of the running loop."""
+    for session in _SESSIONS.pop(asyncio.get_running_loop(), {}).values():
+        await session.close()
 
 
 def _tls(endpoint: HttpEndpoint) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=endpoint.ca_file)
+    try:
+        return ssl.create_default_context(cafile=endpoint.ca_file)
+    except OSError as error:
+        msg = f"{endpoint.name}: cannot read certificates from {endpoint.ca_file!r}: {error}"
+        raise AuthError(msg, reason="TLS") from error

@@ -3,7 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,8 +32,7 @@ class CallableModel:
 
     def detect(self, pixels: Pixels) -> Any:
         """What the function says of one tile."""
-        alone = not getattr(self.function, "thread_safe", False)
-        with _LOCKS[self.name] if alone else nullcontext(), _blamed(self.name):
+        with _in_turn(self.name, self.function), _blamed(self.name):
             return self.function(np.array(pixels, order="C"))
 
 
@@ -48,8 +47,9 @@ class BuiltinModel:
 
     def detect(self, pixels: Pixels) -> Any:
         """What the model says of one tile."""
-        with _blamed(self.name):
-            return _built(self.name, self.attributes).detect(pixels)
+        model = _built(self.name, self.attributes)
+        with _in_turn(self.name, model), _blamed(self.name):
+            return model.detect(pixels)
 
 
 @lru_cache(maxsize=16)
@@ -57,6 +57,11 @@ def _built(name: str, attributes: str) -> Any:
     from daskmr import models
 
     return models.build(name, attributes)
+
+
+def _in_turn(name: str, model: object) -> AbstractContextManager[Any]:
+    """One call at a time in this process, unless the model says that it need not be."""
+    return nullcontext() if getattr(model, "thread_safe", False) else _LOCKS[name]
 
 
 @contextmanager

@@ -31,12 +31,12 @@ class Connection:
 
     def n_workers(self) -> int:
         """Worker processes at present, at least 1."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        return max(1, len(self.client.nthreads()))
 
-    def n_slots(self) -> int:
-        """Regions that the workers can do at once at present, at least 1."""
-        found = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(1, sum(int(worker["nthreads"]) for worker in found))
+    async def n_slots(self) -> int:
+        """Regions that the workers can do at once at present, at least 1; on the client's loop."""
+        n_threads: dict[str, int] = await self.client.nthreads()
+        return max(1, sum(n_threads.values()))
 
 
 @contextmanager

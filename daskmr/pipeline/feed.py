@@ -48,21 +48,21 @@ async def _feed(connection: Connection, blocks: Iterator[tuple[Region, Any]], en
     running: dict[Any, Region] = {}
     finished = as_completed(loop=client.loop)
 
-    def refill() -> None:
-        room = _REGIONS_PER_SLOT * connection.n_slots() - len(running)
+    async def refill() -> None:
+        room = _REGIONS_PER_SLOT * await connection.n_slots() - len(running)
         for region, block in _take(blocks, room):
             future = client.compute(block, optimize_graph=False)
             running[future] = region
             finished.add(future)
 
     try:
-        refill()
+        await refill()
         while running:
             future = await anext(finished)
             region = running.pop(future)
             ended(region, await _summary(future, region))
             future.release()
-            refill()
+            await refill()
     finally:
         for future in running:
             future.release()

@@ -11,7 +11,7 @@ STRIP_BYTES = 128 * 2**20
 """Most bytes of pixels that a region holds at once, unless a single tile is larger."""
 MAX_REGIONS = 2000
 """A job has about this many regions at most."""
-_SLOTS, _REGIONS_PER_SLOT = 8, 4
+_SLOTS, _REGIONS_PER_SLOT = 4, 4
 _SMALL_SIDE, _LARGE_SIDE, _LARGE_JOB = 8, 16, 10_000
 _ALIGN_FROM = 4
 

@@ -13,6 +13,17 @@ from daskmr.core.features import dumps
 from daskmr.sinks.base import Provenance
 
 _BATCH = 10_000
+_OURS = frozenset(
+    {
+        "imageGeometry",
+        "imageBBox",
+        "featureClasses",
+        "center_longitude",
+        "center_latitude",
+        "inferenceMetadata",
+        "sourceMetadata",
+    }
+)
 
 
 def features(table: gpd.GeoDataFrame, provenance: Provenance) -> Iterator[str]:
@@ -25,24 +36,22 @@ def features(table: gpd.GeoDataFrame, provenance: Provenance) -> Iterator[str]:
     for start in range(0, len(table), _BATCH):
         part = table.iloc[start : start + _BATCH]
         world = _world(part)
-        pixels = shapely.to_geojson(np.asarray(part["image_geometry"].array, dtype=object))
+        pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
         names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
         rows = zip(*(part[name] for name in names), pixels, *world, strict=True)
         for feature_id, box, classes, own, moment, image_geometry, geometry, bounds, centre in rows:
+            said = {**json.loads(own), **given}
             properties = {
-                **json.loads(own),
-                **given,
+                **{name: value for name, value in said.items() if name not in _OURS},
                 "imageBBox": [float(value) for value in box],
                 **centre,
                 "inferenceMetadata": {"jobId": provenance.job_id, "inferenceDT": moment},
                 "sourceMetadata": source,
             }
-            for reserved in ("imageGeometry", "featureClasses"):
-                properties.pop(reserved, None)
             yield (
-                f'{{"type":"Feature","id":"{feature_id}"{bounds},"geometry":{geometry},'
-                f'"properties":{{"imageGeometry":{image_geometry},"featureClasses":{classes},'
-                f"{_dumps(properties)[1:]}}}"
+                f'{{"type":"Feature","id":{json_text(feature_id)}{bounds},"geometry":{geometry},'
+                f'"properties":{{"imageGeometry":{image_geometry},"featureClasses":{_finite_text(classes)},'
+                f"{json_text(properties)[1:]}}}"
             )
 
 
@@ -51,7 +60,6 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
     flat = np.asarray(part.geometry.array, dtype=object)
     if part.crs is None:
         flat = np.full(len(part), None, dtype=object)
-    text = shapely.to_geojson(flat)
     bounds = shapely.bounds(flat).reshape(-1, 4)
     heights, owner = _heights(flat)
     low, high = np.full(len(flat), np.inf), np.full(len(flat), -np.inf)
@@ -68,12 +76,19 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
         )
     ]
     centres: list[Mapping[str, float]] = [
-        {"center_longitude": lon, "center_latitude": lat} if math.isfinite(lon + lat) else {}
-        for lon, lat in zip(
-            part["center_longitude"].tolist(), part["center_latitude"].tolist(), strict=True
+        {"center_longitude": lon, "center_latitude": lat}
+        if shape is not None and math.isfinite(lon + lat)
+        else {}
+        for shape, lon, lat in zip(
+            flat, part["center_longitude"].tolist(), part["center_latitude"].tolist(), strict=True
         )
     ]
-    return ["null" if t is None else t for t in text], boxes, centres
+    return _geojson(flat), boxes, centres
+
+
+def _geojson(shapes: Any) -> list[str]:
+    """GeoJSON of each geometry, with every digit; null where there is none."""
+    return ["null" if text is None else text for text in shapely.to_geojson(shapes)]
 
 
 def _heights(flat: Any) -> tuple[Any, Any]:
@@ -81,12 +96,20 @@ def _heights(flat: Any) -> tuple[Any, Any]:
     return np.nan_to_num(coordinates[:, 2]), owner
 
 
-def _dumps(value: object) -> str:
-    """JSON of a value; what is not a finite number becomes null."""
+def json_text(value: object) -> str:
+    """JSON of a value that UTF-8 can hold; what is not a finite number becomes null."""
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return dumps(_finite(value))
+        text = dumps(_finite(value))
+    # Half a surrogate pair has no UTF-8; the backslash form of it is JSON's own escape.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _finite_text(text: str) -> str:
+    """JSON text without the NaN and Infinity that Python writes and JSON lacks."""
+    suspect = "NaN" in text or "Infinity" in text
+    return json_text(json.loads(text)) if suspect else text
 
 
 def _finite(value: object) -> object:

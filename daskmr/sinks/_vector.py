@@ -7,7 +7,7 @@ from pathlib import Path
 import geopandas as gpd
 import shapely
 
-from daskmr.core.features import dumps
+from daskmr.sinks._features import json_text
 from daskmr.sinks.base import Provenance
 
 _ODD = re.compile(r"[^A-Za-z0-9_]+")
@@ -19,12 +19,14 @@ def write_vector(
     """Write a table with the pixel geometry as WKT and the pixel box as JSON text."""
     flat = features.assign(
         image_geometry=[shapely.to_wkt(g, rounding_precision=-1) for g in features.image_geometry],
-        image_bbox=[dumps([float(value) for value in box]) for box in features.image_bbox],
+        image_bbox=[json_text([float(value) for value in box]) for box in features.image_bbox],
         job_id=provenance.job_id,
-        source_metadata=dumps(list(provenance.source_metadata)),
+        feature_properties=json_text(list(provenance.feature_properties)),
+        source_metadata=json_text(list(provenance.source_metadata)),
     )
-    # FlatGeobuf indexes neither an empty table nor a row without geometry.
-    plain = driver == "FlatGeobuf" and (not len(flat) or bool(flat.geometry.isna().any()))
+    # FlatGeobuf indexes neither an empty table nor a row without geometry or with an empty one.
+    missing = flat.geometry.isna() | flat.geometry.is_empty
+    plain = driver == "FlatGeobuf" and (not len(flat) or bool(missing.any()))
     options = {"SPATIAL_INDEX": "NO"} if plain else {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")

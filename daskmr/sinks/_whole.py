@@ -1,5 +1,6 @@
 """Putting files in place: whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ def write_all(
     """Write each sink's file beside its place, then move all of them there."""
     targets = [f"{out.rstrip('/')}/{provenance.job_id}{sink.suffix}" for sink in sinks]
     with _workplace(out) as folder:
+        for target in targets:
+            with _told(target):
+                _check_free(target)
         made = []
         for sink, target in zip(sinks, targets, strict=True):
             path = folder / f"{uuid.uuid4().hex}{sink.suffix}"
@@ -46,6 +50,12 @@ def _workplace(out: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_free(target: str) -> None:
+    """Refuse a place that no file can be moved to, before any file is made."""
+    if "://" not in target and Path(target).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
 
 
 def _place(path: Path, target: str) -> None:

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import geopandas as gpd
 
-from daskmr.core.features import dumps
 from daskmr.registry import plugin
+from daskmr.sinks._features import json_text
 from daskmr.sinks.base import Provenance
 
 
@@ -20,8 +20,8 @@ class GeoParquet:
         """Write the whole table."""
         told = features.assign(
             job_id=provenance.job_id,
-            feature_properties=dumps(list(provenance.feature_properties)),
-            source_metadata=dumps(list(provenance.source_metadata)),
+            feature_properties=json_text(list(provenance.feature_properties)),
+            source_metadata=json_text(list(provenance.source_metadata)),
         )
         told.to_parquet(
             path, compression="zstd", index=False, write_covering_bbox=told.crs is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daskmr.endpoints.base import Endpoint
-from daskmr.endpoints.http import close_clients
+from daskmr.endpoints.http import close_sessions
 from daskmr.errors import EndpointError, TransientError
 from daskmr.testing.servers import EMPTY, saying, serving
 
@@ -19,7 +19,7 @@ def invoke_once(endpoint: Endpoint, payload: bytes = b"tile") -> bytes:
         try:
             return await endpoint.invoke(payload, content_type="image/tiff")
         finally:
-            await close_clients()
+            await close_sessions()
 
     return asyncio.run(attempt())
 

@@ -1,17 +1,21 @@
 """What every sink must do; subclass in the test of one."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import geopandas as gpd
 import numpy as np
+import pytest
 import shapely
 
 from daskmr.core import features
 from daskmr.core.imagery import ImageInfo
+from daskmr.errors import SinkError
 from daskmr.geolocate import pick
 from daskmr.geolocate.table import to_world
+from daskmr.sinks._whole import write_all
 from daskmr.sinks.base import Provenance, Sink
 
 SHAPES = (
@@ -22,6 +26,9 @@ SHAPES = (
     shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 7, 7)]),
 )
 """Geometries of several types, in pixels."""
+
+OWN = {"own": "ü", "list": [1, None]}
+"""What the model said of each feature of `results`."""
 
 
 def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDataFrame:
@@ -36,7 +43,7 @@ def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDa
         "answer_index": np.arange(n),
         "inferred_at": ["2026-01-02T03:04:05Z"] * n,
         "classes": ['[{"iri":"x","score":0.5}]'] * n,
-        "properties": ['{"own":"ü","list":[1,null]}'] * n,
+        "properties": [features.dumps(OWN)] * n,
     }
     info = ImageInfo(
         url="x.tif",
@@ -66,7 +73,7 @@ class SinkContract:
         raise NotImplementedError
 
     def read(self, path: Path) -> gpd.GeoDataFrame:
-        """The file as a table with `geometry` and `label`."""
+        """The file as a table with `geometry`, `label` and `properties` (JSON of `OWN`)."""
         raise NotImplementedError
 
     def write(self, table: gpd.GeoDataFrame, folder: Path) -> Path:
@@ -88,6 +95,10 @@ class SinkContract:
         table = results()
         assert self.read(self.write(table, tmp_path))["label"].tolist() == table["label"].tolist()
 
+    def test_properties_come_back(self, tmp_path: Path) -> None:
+        again = self.read(self.write(results(), tmp_path))
+        assert [json.loads(text) for text in again["properties"]] == [OWN] * len(SHAPES)
+
     def test_one_type_of_geometry_is_kept_as_it_is(self, tmp_path: Path) -> None:
         again = self.read(self.write(results([shapely.box(0, 0, 1, 1)] * 3), tmp_path))
         assert set(again.geom_type) == {"Polygon"}
@@ -99,6 +110,21 @@ class SinkContract:
             path = self.write(table, tmp_path)
             assert len(self.read(path)) == 0
             path.unlink()
+
+    def test_an_empty_geometry_is_a_row_like_others(self, tmp_path: Path) -> None:
+        table = results([shapely.Polygon(), shapely.box(0, 0, 1, 1)])
+        assert len(self.read(self.write(table, tmp_path))) == 2
+
+    def test_half_a_surrogate_pair_is_written(self, tmp_path: Path) -> None:
+        odd = Provenance(job_id="odd", feature_properties=({"name": "\ud800"},))
+        (path,) = write_all(results(), str(tmp_path), [self.make()], provenance=odd)
+        assert len(self.read(Path(path))) == len(SHAPES)
+
+    def test_writing_that_fails_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        bad = Provenance(job_id="bad", feature_properties=({"value": object()},))
+        with pytest.raises(SinkError, match=r"bad\..*TypeError: Object of type object"):
+            write_all(results(), str(tmp_path), [self.make()], provenance=bad)
+        assert list(tmp_path.iterdir()) == []
 
     def test_rows_without_a_place_on_the_ground_are_kept(self, tmp_path: Path) -> None:
         table = results()

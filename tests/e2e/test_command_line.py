@@ -1,10 +1,15 @@
 """`daskmr` as a user runs it: results, exit status, one clear error, never a traceback."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import httpx
 import numpy as np
 import pytest
 
@@ -204,3 +209,29 @@ def test_images_without_georeferencing_give_pixels_and_a_warning(
     (feature,) = json.loads((tmp_path / "out" / "plain.geojson").read_text())["features"]
     assert feature["geometry"] is None
     assert feature["properties"]["imageBBox"] == [120.0, 120.0, 180.0, 180.0]
+
+
+def test_a_model_is_served_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "daskmr", "serve-model", "--port", "0"]
+    environment = {**os.environ, "DEFAULT_MODEL_SELECTION": "centerpoint"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        try:
+            assert httpx.get(f"{url}/ping").status_code == 200
+            tile = write_image(tmp_path / "tile.tif", np.zeros((1, 512, 512), np.uint8))
+            reply = httpx.post(f"{url}/invocations", content=tile.read_bytes())
+            (feature,) = reply.json()["features"]
+            assert feature["properties"]["imageBBox"] == [204.8, 204.8, 307.2, 307.2]
+            port = url.rsplit(":", 1)[1]
+            second = subprocess.run(
+                [*command[:-1], port], capture_output=True, text=True, check=False
+            )
+            assert second.returncode == 1
+            assert second.stderr.startswith("error: ")
+            assert port in second.stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0

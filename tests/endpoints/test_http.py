@@ -1,7 +1,9 @@
 """HTTP endpoints on good and bad days, against real servers on loopback: cases E1 to E7."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,17 @@ def test_parameters_are_sent_as_the_ancestor_sends_them() -> None:  # E1
 def test_headers_that_are_not_a_requests_to_set_are_refused(name: str, value: str) -> None:
     with pytest.raises(RequestError, match="parameters: "):
         choose("http://127.0.0.1/", parameters={name: value})
+    with pytest.raises(RequestError, match="parameters: "):
+        HttpEndpoint(url="http://127.0.0.1/", headers=(("X-Good", "1"), (name, value)))
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
+def test_limits_that_make_no_sense_are_refused(limit: float) -> None:
+    with pytest.raises(RequestError, match="timeout_s: "):
+        HttpEndpoint(url="http://127.0.0.1/", timeout_s=limit)
+    if limit in {0, -1}:
+        with pytest.raises(RequestError, match="concurrency: "):
+            HttpEndpoint(url="http://127.0.0.1/", concurrency=int(limit))
 
 
 def test_a_busy_server_is_asked_again() -> None:  # E2
@@ -79,6 +92,13 @@ def test_a_dropped_connection_is_tried_again() -> None:  # E3
     with serving(handler) as server:
         reply = call(server.url)
     assert (reply.body, reply.attempts) == (EMPTY, 3)
+
+
+def test_waiting_for_a_busy_server_takes_no_try_from_faults() -> None:
+    busy = (429, {"Retry-After": "0"})
+    with serving(saying(busy, busy, busy, busy, busy, 500, busy, 500, EMPTY)) as server:
+        reply = call(server.url)
+    assert (reply.body, reply.attempts) == (EMPTY, 9)
 
 
 def test_a_server_that_always_fails_fails_the_tile_after_four_attempts() -> None:  # E4
@@ -126,6 +146,25 @@ def test_an_untrusted_certificate_is_refused_unless_configured(tmp_path: Path) -
         configured = HttpEndpoint(url=server.url, ca_file=str(trusted))
         asyncio.run(configured.check())
         assert invoke_once(configured) == EMPTY
+
+
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for ca_file in (str(tmp_path / "none.pem"), str(empty)):
+        endpoint = HttpEndpoint(url="https://127.0.0.1:9/", ca_file=ca_file)
+        with pytest.raises(AuthError, match=ca_file):
+            asyncio.run(endpoint.check())
+        with pytest.raises(AuthError, match=ca_file):
+            invoke_once(endpoint)
+
+
+def test_a_server_that_never_shakes_hands_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daskmr.endpoints.http.CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        endpoint = HttpEndpoint(url=f"https://127.0.0.1:{mute.getsockname()[1]}/")
+        with pytest.raises(UnreachableError, match=r"no answer within 0\.2 s"):
+            asyncio.run(endpoint.check())
 
 
 @pytest.mark.parametrize(
@@ -184,16 +223,18 @@ def test_no_more_calls_are_in_flight_than_the_share() -> None:
 
 
 def test_a_cancelled_call_ends_and_frees_its_place() -> None:
+    begun = threading.Event()
+
     async def handler(_request: web.Request, number: int) -> web.StreamResponse:
         if number == 0:
+            begun.set()
             await asyncio.sleep(30)
         return web.Response(body=EMPTY)
 
     with serving(handler) as server:
         made = caller(HttpEndpoint(url=server.url), share=1)
         first = made.submit(b"x", "a/b")
-        while not server.requests:
-            pass
+        assert begun.wait(20)
         assert first.cancel()
         assert made.submit(b"y", "a/b").result(20).body == EMPTY
 
@@ -208,9 +249,36 @@ def test_nothing_listening_is_unreachable_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x/y", "http://", "http:///x", "http://user:pw@host/x", "http://a\\@b/"]
+    "url",
+    [
+        "ftp://x/y",
+        "http://",
+        "http:///x",
+        "http://user:pw@host/x",
+        "http://user:pw@host:port/x",
+        "http://user:pw@[::1/x",
+        "http://user:pw?@host/x",
+        "http://a\\@b/",
+        "http://a/b\\c",
+        "http://a/b c",
+        "http://a/b\r\nX-C: d",
+        "http://a\n.b/",
+        "http://a..b/",
+        f"http://{'a' * 64}.b/",
+        "http://a:99999/",
+        "http://a:0/",
+        "http://[::1/",
+        "http://①②⑦.0.0.1/",
+        "http://a/é",
+        "http://a:x/?key=pw",
+    ],
 )
 def test_what_is_no_plain_url_is_refused(url: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(RequestError, match="model: ") as caught:
         HttpEndpoint(url=url)
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8080/a%20b?c=d", "https://a_b.c-d.example./"])
+def test_a_plain_url_is_taken_as_it_is(url: str) -> None:
+    assert HttpEndpoint(url=url).url == url

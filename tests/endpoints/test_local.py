@@ -3,8 +3,9 @@
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.endpoints.local import BuiltinModel, CallableModel
 from daskmr.errors import PermanentError, RequestError, TransientError, UnknownNameError
+from daskmr.models import MODELS
 
 TILE = np.zeros((3, 8, 8), np.uint8)
 
@@ -61,6 +63,47 @@ def test_calls_are_one_at_a_time_unless_declared_safe(*, thread_safe: bool, wide
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(model.detect, [TILE] * 4))
     assert meter.widest == widest
+
+
+COUNTING = """
+from time import sleep
+from typing import ClassVar
+from daskmr.registry import plugin
+
+inside = widest = 0
+
+@plugin
+class Counting:
+    thread_safe: ClassVar[bool] = False
+
+    def detect(self, pixels):
+        global inside, widest
+        inside += 1
+        widest = max(widest, inside)
+        sleep(0.01)
+        inside -= 1
+"""
+
+
+def test_a_listed_model_that_is_not_thread_safe_is_asked_one_tile_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting_model.py").write_text(COUNTING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(
+        cast("dict[str, str]", MODELS.builtin), "counting", "counting_model:Counting"
+    )
+    model = BuiltinModel(name="counting")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(model.detect, [TILE] * 4))
+    assert import_module("counting_model").widest == 1
+
+
+def test_a_module_cannot_be_named_where_that_is_not_allowed() -> None:
+    with pytest.raises(UnknownNameError, match="json:loads") as caught:
+        choose("json:loads", allow_modules=False)
+    assert "module:function" not in str(caught.value)
+    assert choose("blobs", allow_modules=False) == BuiltinModel(name="blobs")
 
 
 def test_what_a_model_raises_is_named_in_one_line() -> None:

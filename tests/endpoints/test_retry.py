@@ -39,6 +39,12 @@ def test_each_class_has_its_number_of_attempts(kind: type[EndpointError]) -> Non
     assert attempt == ATTEMPTS[kind]
 
 
+@given(st.text() | st.from_regex(r"\w{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ([+-]\d+|GMT)"))
+def test_whatever_retry_after_says_is_seconds_or_nothing(header: str) -> None:
+    found = retry_after_s(header)
+    assert found is None or found >= 0
+
+
 @given(st.sampled_from(ALL), st.integers(1, 11), st.floats(0, 1))
 def test_waits_are_bounded_and_start_short(
     kind: type[EndpointError], attempt: int, uniform: float
@@ -65,3 +71,4 @@ def test_retry_after_may_be_a_date() -> None:
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after_s(None) is None
     assert retry_after_s("-5") is None
+    assert retry_after_s(f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT") is None

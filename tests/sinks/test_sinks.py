@@ -11,16 +11,19 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daskmr.errors import SinkError, UnknownNameError
 from daskmr.sinks import SINKS, write
+from daskmr.sinks._features import features as geojson_features
 from daskmr.sinks.base import Provenance
 from daskmr.sinks.flatgeobuf import FlatGeobuf
 from daskmr.sinks.geojson import GeoJson
 from daskmr.sinks.geojsonseq import GeoJsonSeq
 from daskmr.sinks.geopackage import GeoPackage
 from daskmr.sinks.geoparquet import GeoParquet
-from daskmr.testing.contracts_sinks import PROVENANCE, SHAPES, SinkContract, results
+from daskmr.testing.contracts_sinks import OWN, PROVENANCE, SHAPES, SinkContract, results
 
 
 def from_features(items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
@@ -29,7 +32,8 @@ def from_features(items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
         None if f["geometry"] is None else shapely.geometry.shape(f["geometry"]) for f in items
     ]
     labels = [results()["label"][int(f["id"], 16)] for f in items]
-    return gpd.GeoDataFrame({"label": labels}, geometry=shapes)
+    own = [json.dumps({name: f["properties"][name] for name in OWN}) for f in items]
+    return gpd.GeoDataFrame({"label": labels, "properties": own}, geometry=shapes)
 
 
 class TestGeoJson(SinkContract):
@@ -118,6 +122,42 @@ def test_what_daskmr_says_cannot_be_overwritten(tmp_path: Path) -> None:
         assert 999 not in feature["properties"].values()
 
 
+@pytest.mark.parametrize("lost", ["crs", "geometry"])
+def test_a_feature_without_a_place_has_no_centre_whoever_says_so(lost: str, tmp_path: Path) -> None:
+    table = results(placed=lost != "crs")
+    table["properties"] = '{"center_longitude":999,"center_latitude":999}'
+    if lost == "geometry":
+        table["geometry"] = gpd.GeoSeries([None] * len(table), crs=table.crs)
+    for feature in features(table, PROVENANCE, tmp_path):
+        assert feature["geometry"] is None
+        assert not {"center_longitude", "center_latitude"} & feature["properties"].keys()
+
+
+@given(st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3), min_size=1))
+def test_coordinates_come_back_bit_for_bit(points: list[tuple[float, float, float]]) -> None:
+    table = results([shapely.Point(0, 0)] * len(points))
+    table["geometry"] = gpd.GeoSeries(shapely.points(points), crs=table.crs)
+    for text, point in zip(geojson_features(table, PROVENANCE), points, strict=True):
+        found = json.loads(text)["geometry"]["coordinates"]
+        assert [value.hex() for value in found] == [value.hex() for value in point]
+
+
+def test_odd_text_in_a_table_is_still_json(tmp_path: Path) -> None:
+    table = results()
+    table["feature_id"] = 'a"\\'
+    table["classes"] = '[{"iri":"NaN","score":NaN}]'
+    table["properties"] = '{"half":"\\ud800","far":Infinity}'
+    table["image_geometry"] = gpd.GeoSeries([None] * len(table))
+    GeoJson().write(table, tmp_path / "x.geojson", PROVENANCE)
+    text = (tmp_path / "x.geojson").read_text(encoding="utf-8")
+    for feature in json.loads(text, parse_constant=pytest.fail)["features"]:
+        properties = feature["properties"]
+        assert feature["id"] == 'a"\\'
+        assert properties["featureClasses"] == [{"iri": "NaN", "score": None}]
+        assert (properties["half"], properties["far"]) == ("\ud800", None)
+        assert properties["imageGeometry"] is None
+
+
 def test_without_georeferencing_pixels_are_kept_and_geometry_is_null(tmp_path: Path) -> None:  # F12
     for feature in features(results(placed=False), PROVENANCE, tmp_path):
         assert feature["geometry"] is None
@@ -149,6 +189,20 @@ def test_geoparquet_keeps_both_geometries_and_the_box(tmp_path: Path) -> None:
     assert 0 < len(few) <= len(table)
 
 
+@pytest.mark.parametrize("name", ["fgb", "gpkg"])
+def test_vector_files_hold_the_pixels_and_provenance_as_text(name: str, tmp_path: Path) -> None:
+    provenance = Provenance(job_id="job.ö 1", feature_properties=({"a": float("nan")},))
+    table = results()
+    (path,) = write(table, str(tmp_path), [name], provenance=provenance)
+    assert list(gpd.list_layers(path)["name"]) == ["job_1"]
+    again = gpd.read_file(path).sort_values("feature_id", ignore_index=True)
+    for wkt, box, shape in zip(again["image_geometry"], again["image_bbox"], SHAPES, strict=True):
+        assert shapely.equals_exact(shapely.from_wkt(wkt), shape, tolerance=0)
+        assert json.loads(box) == list(shape.bounds)
+    assert set(again["feature_properties"]) == {'[{"a":null}]'}
+    assert set(again["job_id"]) == {"job.ö 1"}
+
+
 def test_pixel_tables_are_written_without_a_crs(tmp_path: Path) -> None:
     table = results(placed=False)
     for name in ("parquet", "fgb", "gpkg"):
@@ -169,11 +223,21 @@ def test_all_formats_are_written_under_the_jobs_name(tmp_path: Path) -> None:
 
 def test_a_format_that_fails_leaves_nothing_and_spoils_nothing(tmp_path: Path) -> None:
     (tmp_path / "job-1.geojson").write_text("an older result")
-    bad = Provenance(job_id="job-1", feature_properties=({"a": object()},))
-    with pytest.raises(SinkError, match=r"job-1\.geojson: cannot be written: TypeError"):
-        write(results(), str(tmp_path), ["fgb", "geojson"], provenance=bad)
+    table = results()
+    table["properties"] = "not JSON"  # which FlatGeobuf, the first of the two, does not look into
+    with pytest.raises(SinkError, match=r"job-1\.geojson: cannot be written: JSONDecodeError"):
+        write(table, str(tmp_path), ["fgb", "geojson"], provenance=PROVENANCE)
     assert [p.name for p in tmp_path.iterdir()] == ["job-1.geojson"]
     assert (tmp_path / "job-1.geojson").read_text() == "an older result"
+
+
+def test_a_place_that_is_taken_by_a_folder_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "job-1.gpkg").mkdir()
+    with pytest.raises(SinkError, match=r"job-1\.gpkg: cannot be written: IsADirectoryError"):
+        write(results(), str(tmp_path), ["geojson", "gpkg"], provenance=PROVENANCE)
+    assert [p.name for p in tmp_path.iterdir()] == ["job-1.gpkg"]
 
 
 FULL = """
@@ -236,3 +300,9 @@ def test_results_go_to_object_stores_whole(bucket: Any, tmp_path: Path) -> None:
     body = bucket.get_object(Bucket="results", Key="some/prefix/job-1.geojson")["Body"].read()
     (local,) = write(table, str(tmp_path), ["geojson"], provenance=PROVENANCE)
     assert body == Path(local).read_bytes()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_named() -> None:
+    with pytest.raises(SinkError, match=r"^s3://absent/job-1\.geojson: cannot be written: .+"):
+        write(results(), "s3://absent", ["geojson"], provenance=PROVENANCE)

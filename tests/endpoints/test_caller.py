@@ -1,0 +1,91 @@
+"""The machinery of one process: its loop, its callers, forks of it, and its end."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from aiohttp import web
+
+from daskmr.endpoints.caller import Caller, caller
+from daskmr.endpoints.http import HttpEndpoint
+from daskmr.testing.contracts_endpoints import invoke_once
+from daskmr.testing.servers import EMPTY, saying, serving
+
+BEGIN = """
+import os, sys
+from daskmr.endpoints.caller import caller
+from daskmr.endpoints.http import HttpEndpoint
+
+def ask(payload=b"tile", share=1):
+    return caller(HttpEndpoint(url=sys.argv[1]), share=share).submit(payload, "image/tiff")
+"""
+
+
+def run(script: str, url: str) -> str:
+    """What a process of its own has to say; it must end well and without a warning."""
+    done = subprocess.run(
+        [sys.executable, "-W", "default::ResourceWarning", "-c", BEGIN + script, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_all_threads_share_one_caller() -> None:
+    endpoint = HttpEndpoint(url="http://127.0.0.1:9/shared")
+    together = Barrier(8)
+
+    def made(_: int) -> Caller:
+        together.wait(20)
+        return caller(endpoint, share=3)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(one) for one in pool.map(made, range(8))}) == 1
+    assert caller(endpoint, share=4) is not caller(endpoint, share=3)
+
+
+def test_each_event_loop_has_its_own_connections() -> None:
+    with serving(saying(EMPTY)) as server:
+        endpoint = HttpEndpoint(url=server.url)
+        assert [invoke_once(endpoint) for _ in range(2)] == [EMPTY, EMPTY]
+    assert len(server.requests) == 2
+
+
+def test_a_process_ends_in_silence_with_a_connection_open() -> None:
+    with serving(saying(EMPTY)) as server:
+        assert run("print(ask().result(30).attempts)", server.url) == "1\n"
+
+
+def test_a_process_ends_in_silence_with_calls_under_way() -> None:
+    with serving(saying((503, {"Retry-After": "60"}))) as server:
+        script = "ask(); ask(); ask(share=2); import time; time.sleep(0.5); print('end')"
+        assert run(script, server.url) == "end\n"
+
+
+def test_a_forked_child_waits_for_no_call_of_its_parent() -> None:
+    async def handler(request: web.Request, _number: int) -> web.StreamResponse:
+        if await request.read() == b"held":
+            return web.Response(status=503, headers={"Retry-After": "60"})
+        return web.Response(body=b"x" * 42)
+
+    script = """
+import time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+held = ask(b"held")
+while not caller(HttpEndpoint(url=sys.argv[1]), share=1)._slots.locked():
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    code = 1
+    try:
+        code = len(ask(b"tile").result(30).body)
+    finally:
+        os._exit(code)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), held.done())
+"""
+    with serving(handler) as server:
+        assert run(script, server.url) == "42 False\n"
