@@ -123,7 +123,7 @@ def bare(image: str, url: str) -> float:
 def posting(folder: Path, client: Client) -> Figure:
     """The ratio of speeds of read + encode + POST."""
     image = folder / "scene.tif"
-    Scene(size=8192).write(image)
+    Scene(size=16384).write(image)
 
     def ours(url: str) -> float:
         started = time.perf_counter()

@@ -5,21 +5,28 @@ is wrong is told in one error that names each field.
 """
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AliasGenerator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
-from pydantic.alias_generators import to_camel, to_snake
+from pydantic.alias_generators import to_camel
 
 from daskmr.core.grid import Size
 from daskmr.core.roi import parse_roi
@@ -32,20 +39,45 @@ MAX_PROPERTIES_BYTES = 64 * 2**10
 MAX_TILE = 8192
 """Most pixels along a side of a tile."""
 _MAX_DEPTH = 40
+_MAX_PROBLEMS = 100
 _JOB_ID = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$"
-_TAGS = frozenset({"S3", "Kinesis"})
 _ARN = r"^(arn:\S+)?$"
+_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
+_SIDES = re.compile(r"[0-9]{1,9}(x[0-9]{1,9})?", re.IGNORECASE)
 
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+def _filled(value: str) -> str:
+    if not value.strip():
+        msg = "is blank"
+        raise ValueError(msg)
+    return value
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        msg = "names nothing"
+        raise ValueError(msg)
+    return values
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        msg = "not text, a number, true or false"
+        raise ValueError(msg)
+    return value
+
+
 def _size(value: Any) -> Any:
+    if isinstance(value, Size):
+        return value
+    if isinstance(value, str) and _SIDES.fullmatch(value.strip()):
+        return Size.parse(value.strip())
     numbers = value if isinstance(value, list | tuple) else [value]
-    if isinstance(value, str | Size):
-        return Size.parse(value)
-    if not all(type(number) is int for number in numbers):
+    if len(numbers) not in {1, 2} or not all(type(n) is int and n >= 0 for n in numbers):
         msg = "not N, 'WIDTHxHEIGHT' or [width, height] in whole pixels"
         raise ValueError(msg)
     return Size.parse(tuple(numbers))
@@ -55,12 +87,15 @@ def _plain(size: Size) -> int | list[int]:
     return size.width if size.width == size.height else [size.width, size.height]
 
 
+Filled = Annotated[str, AfterValidator(_filled)]
+Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]
 Pixels = Annotated[Size, BeforeValidator(_size), PlainSerializer(_plain)]
 Arn = Annotated[str, Field(pattern=_ARN)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class _Part(BaseModel):
-    """A piece of a request: frozen, in camelCase or snake_case."""
+    """A piece of a request: frozen, in camelCase or snake_case, null as good as left out."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -68,39 +103,60 @@ class _Part(BaseModel):
         alias_generator=AliasGenerator(alias=to_camel),
         populate_by_name=True,
         allow_inf_nan=False,
-        str_max_length=MAX_BYTES,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_once(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        twice = [n for n in cls.model_fields if n != to_camel(n) and {n, to_camel(n)} <= {*value}]
+        if twice:
+            msg = f"{to_camel(twice[0])} stands twice, also as {twice[0]}"
+            raise ValueError(msg)
+        return {
+            to_camel(n) if n in cls.model_fields else n: v
+            for n, v in value.items()
+            if v is not None
+        }
+
+    @model_serializer(mode="wrap")
+    def _told(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is said; text, lists and objects that are empty are left out."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if value not in (None, "", (), [], {})}
 
 
 class Processor(_Part):
     """Which model answers."""
 
-    name: Annotated[str, Field(min_length=1)]
-    """SageMaker endpoint or URL."""
     type: Annotated[Literal["SM_ENDPOINT", "HTTP_ENDPOINT"], BeforeValidator(_upper)] = (
         "SM_ENDPOINT"
     )
     """How it is reached."""
+    name: Filled
+    """SageMaker endpoint or URL; never a module."""
     assumed_role: Arn = ""
     """Role to call it with."""
 
-    @model_validator(mode="after")
-    def _plain_name(self) -> Self:
-        is_url = self.name.lower().startswith(("http://", "https://"))
-        if self.type == "HTTP_ENDPOINT" and not is_url:
-            msg = f"name {self.name!r} is not an http:// or https:// URL"
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str, info: ValidationInfo) -> str:
+        is_url = bool(_URL.fullmatch(name))
+        if info.data.get("type") == "HTTP_ENDPOINT" and not is_url:
+            msg = "not an http:// or https:// URL"
             raise ValueError(msg)
-        if not is_url and ":" in self.name:
-            msg = f"name {self.name!r} is neither a URL nor the name of an endpoint"
+        if ":" in name and not is_url:
+            msg = "neither a URL nor the name of an endpoint"
             raise ValueError(msg)
-        return self
+        return name
 
 
 class S3Output(_Part):
     """Results as files in a bucket."""
 
     type: Literal["S3"]
-    bucket: Annotated[str, Field(min_length=1)]
+    bucket: Filled
     prefix: str = ""
     role: Arn = ""
     assumed_role: Arn = ""
@@ -110,8 +166,8 @@ class KinesisOutput(_Part):
     """Results as records of a stream."""
 
     type: Literal["Kinesis"]
-    stream: Annotated[str, Field(min_length=1)]
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    stream: Filled
+    batch_size: Annotated[int, Field(ge=1, strict=True)] | None = None
     role: Arn = ""
     assumed_role: Arn = ""
 
@@ -123,9 +179,12 @@ class Merging(_Part):
     """How duplicates are merged (``algorithm`` of a FEATURE_DISTILLATION step)."""
 
     algorithm_type: Annotated[Literal["NMS", "SOFT_NMS", "NONE"], BeforeValidator(_upper)] = "NMS"
-    iou_threshold: Annotated[float, Field(ge=0, le=1)] = 0.75
-    skip_box_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0001
-    sigma: Annotated[float, Field(gt=0)] = 0.1
+    iou_threshold: Share = 0.75
+    """Overlap above which two boxes are one object."""
+    skip_box_threshold: Share = 0.0001
+    """Score below which SOFT_NMS leaves a box out."""
+    sigma: Annotated[float, Field(gt=0, strict=True)] = 0.1
+    """How softly SOFT_NMS lowers scores."""
 
 
 class Step(_Part):
@@ -140,17 +199,17 @@ class ImageRequest(_Part):
 
     job_id: Annotated[str, Field(pattern=_JOB_ID, max_length=128)]
     """Name of the job and of its results."""
-    image_urls: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+    image_urls: Annotated[tuple[Filled, ...], Field(max_length=1000), AfterValidator(_some)]
     """Every one is processed."""
     image_read_role: Arn = ""
     """Role to read them with."""
     image_processor: Processor
     """Which model answers."""
-    image_processor_parameters: dict[str, str | int | float | bool] = {}
+    image_processor_parameters: dict[str, Scalar] = {}
     """Passed on to the model."""
     image_processor_tile_size: Pixels = Size.parse(1024)
     """Pixels of a tile."""
-    image_processor_tile_overlap: Pixels = Size.parse(50)
+    image_processor_tile_overlap: Annotated[Pixels, Field(validate_default=True)] = Size.parse(50)
     """Least pixels that neighbouring tiles share."""
     image_processor_tile_format: Annotated[
         Literal["NITF", "JPEG", "PNG", "GTIFF", "NPY"], BeforeValidator(_upper)
@@ -176,6 +235,14 @@ class ImageRequest(_Part):
         """How duplicates are merged."""
         return self.post_processing[0].algorithm if self.post_processing else Merging()
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is asked for; warnings do not count."""
+        if not isinstance(other, ImageRequest):
+            return NotImplemented
+        return self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]  # properties and parameters are dicts
+
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Self:
         """The request of a JSON document.
@@ -185,27 +252,27 @@ class ImageRequest(_Part):
         RequestError
             One sentence for each bad field, with its path and value.
         """
-        document = _document(text)
+        fields, problems = _current(_document(text))
         try:
-            return cls.model_validate(_current(document))
+            request = cls.model_validate(fields)
         except ValidationError as error:
-            raise RequestError(*(_sentence(dict(e)) for e in error.errors())) from None
+            problems.extend(_sentence(dict(e)) for e in error.errors())
+        if problems:
+            n_more = len(problems) - _MAX_PROBLEMS
+            more = [f"request: {n_more:,} more problems"] if n_more > 0 else []
+            raise RequestError(*problems[:_MAX_PROBLEMS], *more)
+        return request
 
     def to_json(self) -> str:
-        """The request in Model Runner's JSON."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True)
-
-    @field_validator("post_processing", "feature_properties", "outputs", mode="before")
-    @classmethod
-    def _null_is_none(cls, value: Any) -> Any:
-        return () if value is None else value
+        """The request in Model Runner's JSON, with the defaults of what it left out."""
+        return self.model_dump_json(by_alias=True)
 
     @field_validator("region_of_interest")
     @classmethod
     def _area(cls, value: Any) -> Any:
         if value is not None:
             try:
-                parse_roi(value)
+                parse_roi(value, field="regionOfInterest")
             except RequestError as error:
                 raise ValueError(str(error)) from None
         return value
@@ -227,28 +294,32 @@ class ImageRequest(_Part):
             raise ValueError(msg)
         return size
 
-    @model_validator(mode="after")
-    def _tiles(self) -> Self:
-        tile, overlap = self.image_processor_tile_size, self.image_processor_tile_overlap
-        if overlap.width >= tile.width or overlap.height >= tile.height:
-            msg = (
-                f"imageProcessorTileOverlap {overlap} is not less than "
-                f"imageProcessorTileSize {tile}"
-            )
+    @field_validator("image_processor_tile_overlap")
+    @classmethod
+    def _overlap(cls, overlap: Size, info: ValidationInfo) -> Size:
+        tile = info.data.get("image_processor_tile_size")
+        if tile and (overlap.width >= tile.width or overlap.height >= tile.height):
+            msg = f"{overlap} is not less than imageProcessorTileSize {tile}"
             raise ValueError(msg)
-        return self
+        return overlap
 
 
-def _document(text: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(text, Mapping):
-        return dict(text)
-    if len(text) > MAX_BYTES:
-        msg = f"request: {len(text):,} bytes, more than {MAX_BYTES:,}"
-        raise RequestError(msg)
+def _document(text: object) -> dict[str, Any]:
+    """The JSON object that is meant, small, shallow and free of what JSON does not have."""
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        if isinstance(text, Mapping):
+            text = json.dumps(dict(text), allow_nan=False)
+        if not isinstance(text, str | bytes | bytearray):
+            msg = f"request: a {type(text).__name__}, not JSON text"
+            raise RequestError(msg)
+        raw = text.encode() if isinstance(text, str) else text
+        _check_bytes(raw)
+        value = json.loads(
+            raw, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite
+        )
         too_deep = _depth(value) > _MAX_DEPTH
-    except (ValueError, RecursionError) as error:
+        json.dumps(None if too_deep else value, ensure_ascii=False).encode()  # no lone surrogates
+    except (TypeError, ValueError, RecursionError) as error:
         msg = f"request: not JSON: {' '.join(str(error).split())[:200]}"
         raise RequestError(msg) from None
     if not isinstance(value, dict) or too_deep:
@@ -258,18 +329,30 @@ def _document(text: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _check_bytes(raw: bytes | bytearray) -> None:
+    if len(raw) > MAX_BYTES:
+        msg = f"request: {len(raw):,} bytes, more than {MAX_BYTES:,}"
+        raise RequestError(msg)
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        msg = f"key {next(n for n in names if names.count(n) > 1)!r} stands twice"
-        raise ValueError(msg)
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            msg = f"key {_shown(name)} stands twice"
+            raise ValueError(msg)
+        found[name] = value
     return found
 
 
-def _no_constant(name: str) -> Any:
-    msg = f"{name} is not a JSON number"
+def _no_number(text: str) -> float:
+    msg = f"{text[:40]} is not a JSON number"
     raise ValueError(msg)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _depth(value: Any) -> int:
@@ -287,37 +370,75 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _current(document: dict[str, Any]) -> dict[str, Any]:
-    """The document in today's form: legacy fields renamed, what is ignored told as warnings."""
-    fields = {to_snake(name): value for name, value in document.items()}
-    warnings = []
-    bucket, prefix = fields.pop("output_bucket", None), fields.pop("output_prefix", None)
-    if bucket is not None or prefix is not None:
-        if not bucket or prefix is None:
-            msg = f"outputBucket: {bucket!r} and outputPrefix: {prefix!r} must be given together"
-            raise RequestError(msg)
+_LEGACY = ("output_bucket", "output_prefix")
+_NAMES = {
+    spelling: to_camel(name)
+    for name in (*ImageRequest.model_fields, *_LEGACY, "job_name")
+    if name != "warnings"
+    for spelling in (name, to_camel(name))
+}
+
+
+def _current(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The document in today's form, and what is wrong with its names.
+
+    Legacy fields are renamed, and what is ignored is told as warnings.
+    """
+    fields: dict[str, Any] = {}
+    problems, warnings = [], []
+    for name, value in document.items():
+        today = _NAMES.get(name)
+        if today is None:
+            warnings.append(f"{_key(name)}: is not known and is ignored")
+        elif today in fields:
+            problems.append(f"{today}: stands twice, also as {name}")
+        else:
+            fields[today] = value
+    problems.extend(_take_legacy_output(fields))
+    parameters = fields.get("imageProcessorParameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        del fields["imageProcessorParameters"]
+        warnings.append(
+            f"imageProcessorParameters: {_shown(parameters)} is no object and is ignored"
+        )
+    return {**fields, "warnings": tuple(warnings)}, problems
+
+
+def _take_legacy_output(fields: dict[str, Any]) -> Iterator[str]:
+    """Move a legacy output to the others; yields what is wrong with it."""
+    bucket, prefix = fields.pop("outputBucket", None), fields.pop("outputPrefix", None)
+    if bucket is None and prefix is None:
+        return
+    outputs = fields.get("outputs")
+    if not bucket or prefix is None:
+        yield (
+            f"outputBucket: {_shown(bucket)} and outputPrefix: {_shown(prefix)} "
+            "must be given together"
+        )
+    elif outputs is None or isinstance(outputs, list):
         legacy = {"type": "S3", "bucket": bucket, "prefix": prefix}
-        fields["outputs"] = [*(fields.get("outputs") or []), legacy]
-    parameters = fields.pop("image_processor_parameters", None)
-    if isinstance(parameters, dict):
-        fields["image_processor_parameters"] = parameters
-    elif parameters is not None:
-        warnings.append(f"imageProcessorParameters: {parameters!r} is no object and is ignored")
-    known = {*ImageRequest.model_fields, "job_name"} - {"warnings"}
-    unknown = sorted(set(fields) - known)
-    warnings.extend(f"{to_camel(name)}: is not known and is ignored" for name in unknown)
-    kept = {n: v for n, v in fields.items() if n in known and not (v is None and n != "job_id")}
-    return {**kept, "warnings": tuple(warnings)}
+        fields["outputs"] = [*(outputs or []), legacy]
 
 
 def _sentence(error: dict[str, Any]) -> str:
-    parts = [part for part in error["loc"] if part not in _TAGS]
-    path = ".".join(to_camel(part) if isinstance(part, str) else str(part) for part in parts)
+    """One problem: path, value, what is wrong with it."""
+    parts = list(error["loc"])
+    if parts[:1] == ["outputs"]:
+        del parts[2:3]  # which kind of output it was taken for
+    path = ".".join(_key(part) for part in parts)
     message = str(error["msg"]).removeprefix("Value error, ")
-    value = repr(error.get("input"))
-    shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004
     if error["type"] == "missing":
         return f"{path}: is missing"
-    if not path:
+    if not path or message.startswith(f"{path}: "):
         return message
-    return f"{path}: {shown}: {message}"
+    return f"{path}: {_shown(error.get('input'))}: {message}"
+
+
+def _key(name: object) -> str:
+    """A key as it stands in a path: printable, and short."""
+    return repr(str(name))[1:-1][:80]
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, Size) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004

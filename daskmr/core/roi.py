@@ -14,11 +14,21 @@ from daskmr.errors import RequestError
 
 MAX_VERTICES = 10_000
 """Most vertices of an area of interest."""
+MAX_CROSSINGS = 10_000
+"""Most places where its edges may meet each other, beyond their ends; mending takes time."""
 _TOLERANCE_PX = 1e-6
 _BBOX = 4
+_EDGES_AT_ONCE = 100
+_OWN_MEETINGS = 3
+"""Edges of a simple ring that an edge meets: itself and its neighbours."""
+_KINDS = frozenset({"Polygon", "MultiPolygon"})
 
 
-def parse_roi(value: Any) -> BaseGeometry:
+class _Unusable(Exception):  # noqa: N818  it is told as a RequestError that names the value
+    """A value is no area of interest; the argument says why."""
+
+
+def parse_roi(value: Any, *, field: str = "roi") -> BaseGeometry:
     """An area of interest as a valid Polygon or MultiPolygon.
 
     Parameters
@@ -26,7 +36,9 @@ def parse_roi(value: Any) -> BaseGeometry:
     value
         WKT; GeoJSON as text or dict (geometry, Feature, FeatureCollection); west, south, east,
         north as four numbers or text; a shapely geometry; a GeoSeries or GeoDataFrame with a CRS.
-        All in lon, lat in degrees.
+        All in lon, lat in degrees; several polygons mean their union, heights are kept.
+    field
+        What the value is called in errors.
 
     Raises
     ------
@@ -38,13 +50,11 @@ def parse_roi(value: Any) -> BaseGeometry:
     >>> parse_roi("10,50,11,51").bounds
     (10.0, 50.0, 11.0, 51.0)
     """
-    shown = _shown(value)
-    found = shapely.force_2d(_geometry(value, shown))
-    _check(found, shown)
-    valid = shapely.make_valid(found, method="structure", keep_collapsed=False)
-    if valid.is_empty or valid.geom_type not in {"Polygon", "MultiPolygon"}:
-        raise _refused(shown, f"a {found.geom_type} without area")
-    return valid
+    try:
+        return _united(_checked(_geometries(value)))
+    except _Unusable as unusable:
+        msg = f"{field}: {_shown(value)} cannot be an area of interest: {unusable}"
+        raise RequestError(msg) from None
 
 
 def roi_window(polygon: BaseGeometry, *, height: int, width: int) -> Window | None:
@@ -62,11 +72,12 @@ def roi_window(polygon: BaseGeometry, *, height: int, width: int) -> Window | No
     The smallest window of whole pixels that holds the area's share of the image; None when the
     area lies outside. A millionth of a pixel beyond a border does not count.
     """
-    x_min, y_min, x_max, y_max = shapely.bounds(polygon)
-    if math.isnan(x_min):
+    bounds = np.asarray(shapely.bounds(polygon))
+    if np.isnan(bounds).any():
         return None
-    left, top = max(0, _floor(x_min)), max(0, _floor(y_min))
-    right, bottom = min(width, _ceil(x_max)), min(height, _ceil(y_max))
+    x_min, y_min, x_max, y_max = np.clip(bounds, 0, [width, height, width, height])
+    left, top = _floor(x_min), _floor(y_min)
+    right, bottom = _ceil(x_max), _ceil(y_max)
     if left >= right or top >= bottom:
         return None
     return Window(row=top, col=left, height=bottom - top, width=right - left)
@@ -80,82 +91,153 @@ def _ceil(value: float) -> int:
     return math.ceil(value - _TOLERANCE_PX)
 
 
-def _geometry(value: Any, shown: str) -> BaseGeometry:
+def _geometries(value: Any) -> list[BaseGeometry]:
+    """The geometries that a value holds, not yet looked at."""
     if isinstance(value, BaseGeometry):
-        return value
+        return [value]
     if hasattr(value, "to_crs"):
-        return _of_table(value, shown)
+        return _of_table(value)
     if isinstance(value, Mapping):
-        return _of_geojson(value, shown)
+        return _of_geojson(value)
     if isinstance(value, str):
-        return _of_text(value.strip(), shown)
-    return _of_bbox(value, shown)
+        return _of_text(value.strip())
+    return [_of_bbox(value)]
 
 
-def _of_table(table: Any, shown: str) -> BaseGeometry:
-    if table.crs is None:
-        raise _refused(shown, "a table without a CRS")
-    placed: BaseGeometry = table.to_crs("EPSG:4326").geometry.union_all()
-    return placed
+def _of_table(table: Any) -> list[BaseGeometry]:
+    crs = table.crs if hasattr(table, "geometry") else None
+    if crs is None:
+        msg = "a table without a CRS"
+        raise _Unusable(msg)
+    try:
+        return list(table.to_crs("EPSG:4326").geometry.dropna())
+    except RuntimeError as error:  # of PROJ
+        msg = f"its CRS {crs.name!r} has no way to lon, lat ({_line(error)})"
+        raise _Unusable(msg) from None
 
 
-def _of_text(text: str, shown: str) -> BaseGeometry:
+def _of_text(text: str) -> list[BaseGeometry]:
     if text.startswith("{"):
         try:
-            return _of_geojson(json.loads(text), shown)
+            return _of_geojson(json.loads(text))
         except (ValueError, RecursionError) as error:
-            raise _refused(shown, f"not JSON ({error})") from None
+            msg = f"not JSON ({_line(error)})"
+            raise _Unusable(msg) from None
     if text.count(",") == _BBOX - 1 and not text[:1].isalpha():
-        return _of_bbox(text.split(","), shown)
+        return [_of_bbox(text.split(","))]
+    if "COLLECTION" in text.upper():  # GEOS reads nested ones by recursion, without a limit
+        msg = "a GeometryCollection, not a Polygon or MultiPolygon"
+        raise _Unusable(msg)
     try:
-        return shapely.from_wkt(text)
-    except shapely.errors.GEOSException as error:
-        raise _refused(shown, f"not WKT ({' '.join(str(error).split())})") from None
+        with np.errstate(all="ignore"):  # what is not finite is refused later
+            return [shapely.from_wkt(text)]
+    except (shapely.errors.GEOSException, NotImplementedError, ValueError) as error:
+        msg = f"not WKT ({_line(error)})"
+        raise _Unusable(msg) from None
 
 
-def _of_geojson(value: Any, shown: str) -> BaseGeometry:
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind == "FeatureCollection" and isinstance(value.get("features"), list):
-        return shapely.union_all([_of_geojson(feature, shown) for feature in value["features"]])
-    if kind == "Feature":
-        return _of_geojson(value.get("geometry"), shown)
+def _of_geojson(value: Mapping[str, Any]) -> list[BaseGeometry]:
+    members = [value]
+    if value.get("type") == "FeatureCollection":
+        features = value.get("features")
+        members = features if isinstance(features, list | tuple) else [features]
+    found = []
+    for member in members:  # one by one: JSON objects have no columns
+        is_feature = isinstance(member, Mapping) and member.get("type") == "Feature"
+        shape = member.get("geometry") if is_feature else member
+        if shape is not None or not is_feature:
+            found.append(_of_json_geometry(shape))
+    return found
+
+
+def _of_json_geometry(shape: Any) -> BaseGeometry:
     try:
-        return shapely.from_geojson(json.dumps(value))
-    except (shapely.errors.GEOSException, TypeError, ValueError, RecursionError) as error:
-        raise _refused(shown, f"not GeoJSON ({' '.join(str(error).split())})") from None
+        with np.errstate(all="ignore"):
+            return shapely.from_geojson(json.dumps(shape, allow_nan=False))
+    except (
+        shapely.errors.GEOSException,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        msg = f"not GeoJSON ({_line(error)})"
+        raise _Unusable(msg) from None
 
 
-def _of_bbox(value: Any, shown: str) -> BaseGeometry:
+def _of_bbox(value: Any) -> BaseGeometry:
     try:
-        west, south, east, north = (float(number) for number in value)
-    except (TypeError, ValueError):
-        raise _refused(shown, "neither WKT, GeoJSON, nor west, south, east, north") from None
+        numbers = () if isinstance(value, bytes | bytearray) else value
+        west, south, east, north = (float(number) for number in numbers)
+    except (TypeError, ValueError, OverflowError):
+        msg = "neither WKT, GeoJSON, nor west, south, east, north"
+        raise _Unusable(msg) from None
     if not (west < east and south < north):
-        raise _refused(shown, "a box whose west, south are not below its east, north")
+        msg = "a box whose west, south are not below its east, north"
+        raise _Unusable(msg)
     return shapely.box(west, south, east, north)
 
 
-def _check(geometry: BaseGeometry | None, shown: str) -> None:
-    if geometry is None or geometry.is_empty:
-        raise _refused(shown, "empty")
-    if geometry.geom_type not in {"Polygon", "MultiPolygon"}:
-        raise _refused(shown, f"a {geometry.geom_type}, not a Polygon or MultiPolygon")
-    points = shapely.get_coordinates(geometry)
+def _checked(shapes: list[BaseGeometry]) -> list[BaseGeometry]:
+    """The geometries, when all are polygons of a size and at a place that can be."""
+    for shape in shapes:
+        if shape.geom_type not in _KINDS:
+            msg = f"a {shape.geom_type}, not a Polygon or MultiPolygon"
+            raise _Unusable(msg)
+    points = shapely.get_coordinates(shapes)
+    if not len(points):
+        msg = "empty"
+        raise _Unusable(msg)
     if len(points) > MAX_VERTICES:
-        raise _refused(shown, f"{len(points):,} vertices, more than {MAX_VERTICES:,}")
+        msg = f"{len(points):,} vertices, more than {MAX_VERTICES:,}"
+        raise _Unusable(msg)
     lon, lat = points.T
     inside = (np.abs(lat) <= 90) & (lon >= -180) & (lon <= 360)  # noqa: PLR2004 - degrees
     if not inside.all():
         worst = points[~inside][0].tolist()
-        raise _refused(shown, f"{worst} is not lon, lat in degrees (is the order lon, lat?)")
+        msg = f"{worst} is not lon, lat in degrees (is the order lon, lat?)"
+        raise _Unusable(msg)
+    return shapes
 
 
-def _refused(shown: str, why: str) -> RequestError:
-    return RequestError(f"roi: {shown} cannot be an area of interest: {why}")
+def _united(shapes: list[BaseGeometry]) -> BaseGeometry:
+    """One valid geometry with area."""
+    if len(shapes) == 1 and shapely.is_valid(shapes[0]):
+        return shapes[0]
+    _check_crossings(shapes)
+    mended = shapely.make_valid(shapes, method="structure", keep_collapsed=False)
+    found: BaseGeometry = shapely.union_all(mended)
+    if found.is_empty or found.geom_type not in _KINDS:
+        msg = f"a {shapes[0].geom_type} without area"
+        raise _Unusable(msg)
+    return found
+
+
+def _check_crossings(shapes: list[BaseGeometry]) -> None:
+    """Refuse edges that meet so often that mending them would take minutes."""
+    rings = shapely.get_rings(shapely.get_parts(shapes))
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    same = ring[1:] == ring[:-1]
+    edges = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[same])
+    tree = shapely.STRtree(edges)
+    n_met = 0
+    for start in range(0, len(edges), _EDGES_AT_ONCE):
+        some = edges[start : start + _EDGES_AT_ONCE]
+        n_met += tree.query(some, predicate="intersects").shape[1] - _OWN_MEETINGS * len(some)
+        if n_met > 2 * MAX_CROSSINGS:  # each is found from both of its edges
+            msg = f"its edges cross each other more than {MAX_CROSSINGS:,} times"
+            raise _Unusable(msg)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, str | Mapping | Sequence):
-        text = str(value)
+        try:
+            text = str(value)
+        except RecursionError:
+            return f"a deeply nested {type(value).__name__}"
         return repr(text if len(text) <= 80 else f"{text[:77]}...")  # noqa: PLR2004
     return f"a {type(value).__name__}"

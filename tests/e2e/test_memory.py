@@ -9,7 +9,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import daskmr
-from daskmr.testing.images import write_sparse
+from daskmr.testing.scene import Scene
 
 
 class Peak:
@@ -43,8 +43,9 @@ def worker_pids(client: Any) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_30000_x_30000_image_runs_in_little_memory(tmp_path: Path) -> None:
-    path = write_sparse(tmp_path / "large.tif", height=30_000, width=30_000, bands=3)
+def test_an_rgb_image_of_30000_x_30000_runs_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large.tif"
+    Scene(size=30_000).write(path)
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
