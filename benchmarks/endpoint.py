@@ -79,7 +79,7 @@ def _write(path: Path, size: int) -> str:
 
 def saturation(folder: Path, client: Client) -> Figure:
     """Wall time of an endpoint-bound job against its bound."""
-    image = _write(folder / "small.tif", 4096)
+    image = _write(folder / "small.tif", 5760)
     options = {"tile_size": 64, "overlap": 0, "concurrency": _CAPACITY, "client": client}
     with server(_LATENCY_S) as url:
         daskmr.run(image, url, **{**options, "tile_size": 512})
@@ -144,7 +144,7 @@ def figures() -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=2, threads_per_worker=4, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -18,7 +18,7 @@ from daskmr.testing.scene import Scene
 
 TILE, OVERLAP = 512, 64
 _ROUNDS = 3
-_WORKERS, _THREADS = 2, 2
+_WORKERS, _THREADS = 2, 4
 
 
 def nothing(_tile: object) -> None:

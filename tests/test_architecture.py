@@ -33,6 +33,17 @@ def test_every_name_in_a_table_leads_to_a_class(package: str) -> None:
         assert isinstance(table.load(name), type)
 
 
+@pytest.mark.parametrize(
+    "package", ["daskmr.encode", "daskmr.endpoints", "daskmr.merge", "daskmr.sinks"]
+)
+def test_every_plug_in_has_a_contract_test(package: str) -> None:
+    table: Registry[object] = getattr(import_module(package), TABLES[package])
+    folder = ROOT / "tests" / package.rsplit(".", 1)[1]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
+    made = set(re.findall(r"def make\(self.*\) -> (\w+):", text))
+    assert {table.load(name).__name__ for name in table.builtin} <= made
+
+
 def test_images_are_opened_at_one_door() -> None:
     pattern = re.compile(r"\b(rasterio\.open|open_rasterio|gdal\.Open)\(")
     found = {

@@ -19,7 +19,8 @@ from daskmr.pipeline.job import Job
 Seconds = defaultdict[str, float]
 """Time by stage."""
 
-_IN_FLIGHT_BYTES = 256 * 2**20
+_IN_FLIGHT_BYTES = 128 * 2**20
+"""Most bytes of payloads that one region keeps in flight, but for the least of two tiles."""
 
 
 class TileLedger(Protocol):
@@ -76,6 +77,8 @@ class _Pending:
     payload: bytes
     attempts: int = 0
     """Calls made before the present one."""
+    n_bad: int = 0
+    """Answers that were no features."""
 
 
 @dataclass
@@ -137,7 +140,8 @@ class RemoteCalls:
         try:
             detections = decode(reply.body, tile=_size(pending.tile))
         except BadResponseError as error:
-            if pending.attempts < error.max_attempts:
+            pending.n_bad += 1
+            if pending.n_bad < error.max_attempts:
                 self._send(pending)
             else:
                 self.ledger.failed(pending.tile, error, pending.attempts)

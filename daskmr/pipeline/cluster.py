@@ -9,7 +9,8 @@ from typing import Any
 from daskmr.errors import ClusterError
 
 _CONNECT_S = 15.0
-_THREADS_PER_WORKER = 2
+_THREADS_PER_WORKER = 4
+"""More regions than cores: while one waits for its last answers, others send theirs."""
 _MAX_WORKERS = 4
 _MEMORY = {
     # Results of regions are tiny and pixels never stay: there is nothing worth spilling.

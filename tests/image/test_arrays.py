@@ -10,12 +10,23 @@ import rioxarray  # noqa: F401 - gives DataArrays their accessor `rio`
 import xarray as xr
 
 from daskmr.core.grid import Window
+from daskmr.core.imagery import Pixels
 from daskmr.errors import ImageError, ImageReadError
 from daskmr.image import open_image
+from daskmr.image.zarr import ZarrSource
+from daskmr.testing.contracts_image import SourceContract
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 
 PIXELS = np.random.default_rng(0).integers(0, 999, (3, 100, 140), dtype=np.uint16)
 PART = Window(row=13, col=40, height=50, width=64)
+
+
+class TestZarrSource(SourceContract):
+    def make(self, pixels: Pixels, folder: Path) -> ZarrSource:
+        data = xr.DataArray(pixels, dims=("band", "y", "x"), name="image")
+        chunked = data.chunk({"y": 64, "x": 50})
+        chunked.to_dataset().to_zarr(folder / "x.zarr", zarr_format=3, consolidated=False)
+        return ZarrSource(url=str(folder / "x.zarr"))
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from daskmr.core.grid import Window
+from daskmr.core.imagery import Pixels
 from daskmr.errors import ImageError, ImageReadError
 from daskmr.image import Image, open_image
 from daskmr.image.raster import RasterSource
+from daskmr.testing.contracts_image import SourceContract
 from daskmr.testing.images import HALF_METRE, UTM, write_image, write_sparse, writing
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, 200, 300), dtype=np.uint8)
@@ -26,6 +28,12 @@ PART = Window(row=37, col=101, height=64, width=150)
 def source(image: Image) -> RasterSource:
     assert isinstance(image.source, RasterSource)
     return image.source
+
+
+class TestRasterSource(SourceContract):
+    def make(self, pixels: Pixels, folder: Path) -> RasterSource:
+        path = write_image(folder / "x.tif", pixels, tiled=True, compress="deflate")
+        return RasterSource(url=str(path))
 
 
 def test_a_header_says_what_the_file_says(tmp_path: Path) -> None:
