@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AliasGenerator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -50,32 +49,23 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _filled(value: str) -> str:
-    if not value.strip():
-        msg = "is blank"
+def _filled(value: Any) -> Any:
+    if not (value.strip() if isinstance(value, str) else value):
+        msg = "is empty"
         raise ValueError(msg)
     return value
-
-
-def _some(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        msg = "names nothing"
-        raise ValueError(msg)
-    return values
 
 
 def _scalar(value: Any) -> Any:
-    if not isinstance(value, str | int | float):
-        msg = "not text, a number, true or false"
-        raise ValueError(msg)
-    return value
+    if isinstance(value, str | int | float):
+        return value
+    msg = "not text, a number, true or false"
+    raise ValueError(msg)
 
 
 def _size(value: Any) -> Any:
-    if isinstance(value, Size):
-        return value
-    if isinstance(value, str) and _SIDES.fullmatch(value.strip()):
-        return Size.parse(value.strip())
+    if isinstance(value, Size) or (isinstance(value, str) and _SIDES.fullmatch(value.strip())):
+        return Size.parse(value)
     numbers = value if isinstance(value, list | tuple) else [value]
     if len(numbers) not in {1, 2} or not all(type(n) is int and n >= 0 for n in numbers):
         msg = "not N, 'WIDTHxHEIGHT' or [width, height] in whole pixels"
@@ -87,6 +77,7 @@ def _plain(size: Size) -> int | list[int]:
     return size.width if size.width == size.height else [size.width, size.height]
 
 
+Upper = BeforeValidator(_upper)
 Filled = Annotated[str, AfterValidator(_filled)]
 Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]
 Pixels = Annotated[Size, BeforeValidator(_size), PlainSerializer(_plain)]
@@ -100,7 +91,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
-        alias_generator=AliasGenerator(alias=to_camel),
+        alias_generator=to_camel,
         populate_by_name=True,
         allow_inf_nan=False,
     )
@@ -110,15 +101,12 @@ class _Part(BaseModel):
     def _spelled_once(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        twice = [n for n in cls.model_fields if n != to_camel(n) and {n, to_camel(n)} <= {*value}]
-        if twice:
-            msg = f"{to_camel(twice[0])} stands twice, also as {twice[0]}"
+        names = {name: to_camel(name) for name in cls.model_fields}
+        said = {names.get(name, name): value for name, value in value.items()}
+        if len(said) < len(value):
+            msg = "a name stands twice, in camelCase and in snake_case"
             raise ValueError(msg)
-        return {
-            to_camel(n) if n in cls.model_fields else n: v
-            for n, v in value.items()
-            if v is not None
-        }
+        return {name: value for name, value in said.items() if value is not None}
 
     @model_serializer(mode="wrap")
     def _told(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -130,9 +118,7 @@ class _Part(BaseModel):
 class Processor(_Part):
     """Which model answers."""
 
-    type: Annotated[Literal["SM_ENDPOINT", "HTTP_ENDPOINT"], BeforeValidator(_upper)] = (
-        "SM_ENDPOINT"
-    )
+    type: Annotated[Literal["SM_ENDPOINT", "HTTP_ENDPOINT"], Upper] = "SM_ENDPOINT"
     """How it is reached."""
     name: Filled
     """SageMaker endpoint or URL; never a module."""
@@ -142,12 +128,9 @@ class Processor(_Part):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str, info: ValidationInfo) -> str:
-        is_url = bool(_URL.fullmatch(name))
-        if info.data.get("type") == "HTTP_ENDPOINT" and not is_url:
-            msg = "not an http:// or https:// URL"
-            raise ValueError(msg)
-        if ":" in name and not is_url:
-            msg = "neither a URL nor the name of an endpoint"
+        must_be = ":" in name or info.data.get("type") == "HTTP_ENDPOINT"
+        if must_be and not _URL.fullmatch(name):
+            msg = "not an http:// or https:// URL, as that of an HTTP_ENDPOINT or one with ':' is"
             raise ValueError(msg)
         return name
 
@@ -178,7 +161,7 @@ Output = Annotated[S3Output | KinesisOutput, Field(discriminator="type")]
 class Merging(_Part):
     """How duplicates are merged (``algorithm`` of a FEATURE_DISTILLATION step)."""
 
-    algorithm_type: Annotated[Literal["NMS", "SOFT_NMS", "NONE"], BeforeValidator(_upper)] = "NMS"
+    algorithm_type: Annotated[Literal["NMS", "SOFT_NMS", "NONE"], Upper] = "NMS"
     iou_threshold: Share = 0.75
     """Overlap above which two boxes are one object."""
     skip_box_threshold: Share = 0.0001
@@ -190,7 +173,7 @@ class Merging(_Part):
 class Step(_Part):
     """One step of post-processing."""
 
-    step: Annotated[Literal["FEATURE_DISTILLATION"], BeforeValidator(_upper)]
+    step: Annotated[Literal["FEATURE_DISTILLATION"], Upper]
     algorithm: Merging = Merging()
 
 
@@ -199,7 +182,7 @@ class ImageRequest(_Part):
 
     job_id: Annotated[str, Field(pattern=_JOB_ID, max_length=128)]
     """Name of the job and of its results."""
-    image_urls: Annotated[tuple[Filled, ...], Field(max_length=1000), AfterValidator(_some)]
+    image_urls: Annotated[tuple[Filled, ...], Field(max_length=1000), AfterValidator(_filled)]
     """Every one is processed."""
     image_read_role: Arn = ""
     """Role to read them with."""
@@ -237,11 +220,10 @@ class ImageRequest(_Part):
 
     def __eq__(self, other: object) -> bool:
         """Whether the same is asked for; warnings do not count."""
-        if not isinstance(other, ImageRequest):
-            return NotImplemented
-        return self.model_dump() == other.model_dump()
+        return isinstance(other, ImageRequest) and self.model_dump() == other.model_dump()
 
-    __hash__ = None  # type: ignore[assignment]  # properties and parameters are dicts
+    def __hash__(self) -> int:
+        return hash(self.job_id)
 
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Self:
@@ -257,11 +239,12 @@ class ImageRequest(_Part):
             request = cls.model_validate(fields)
         except ValidationError as error:
             problems.extend(_sentence(dict(e)) for e in error.errors())
-        if problems:
-            n_more = len(problems) - _MAX_PROBLEMS
-            more = [f"request: {n_more:,} more problems"] if n_more > 0 else []
-            raise RequestError(*problems[:_MAX_PROBLEMS], *more)
-        return request
+        else:
+            if not problems:
+                return request
+        n_more = len(problems) - _MAX_PROBLEMS
+        more = [f"request: {n_more:,} more problems"] if n_more > 0 else []
+        raise RequestError(*problems[:_MAX_PROBLEMS], *more)
 
     def to_json(self) -> str:
         """The request in Model Runner's JSON, with the defaults of what it left out."""
@@ -270,11 +253,10 @@ class ImageRequest(_Part):
     @field_validator("region_of_interest")
     @classmethod
     def _area(cls, value: Any) -> Any:
-        if value is not None:
-            try:
-                parse_roi(value, field="regionOfInterest")
-            except RequestError as error:
-                raise ValueError(str(error)) from None
+        try:
+            parse_roi(value, field="regionOfInterest")
+        except RequestError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("feature_properties")
@@ -299,40 +281,35 @@ class ImageRequest(_Part):
     def _overlap(cls, overlap: Size, info: ValidationInfo) -> Size:
         tile = info.data.get("image_processor_tile_size")
         if tile and (overlap.width >= tile.width or overlap.height >= tile.height):
-            msg = f"{overlap} is not less than imageProcessorTileSize {tile}"
+            msg = f"not less than imageProcessorTileSize {tile}"
             raise ValueError(msg)
         return overlap
 
 
 def _document(text: object) -> dict[str, Any]:
-    """The JSON object that is meant, small, shallow and free of what JSON does not have."""
+    """The JSON object that is meant: small, shallow, all of it such that JSON can say it."""
     try:
-        if isinstance(text, Mapping):
-            text = json.dumps(dict(text), allow_nan=False)
-        if not isinstance(text, str | bytes | bytearray):
-            msg = f"request: a {type(text).__name__}, not JSON text"
-            raise RequestError(msg)
-        raw = text.encode() if isinstance(text, str) else text
-        _check_bytes(raw)
-        value = json.loads(
-            raw, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite
-        )
-        too_deep = _depth(value) > _MAX_DEPTH
-        json.dumps(None if too_deep else value, ensure_ascii=False).encode()  # no lone surrogates
+        return _read(text)
     except (TypeError, ValueError, RecursionError) as error:
-        msg = f"request: not JSON: {' '.join(str(error).split())[:200]}"
+        msg = f"request: not the JSON object of a request: {' '.join(str(error).split())[:200]}"
         raise RequestError(msg) from None
-    if not isinstance(value, dict) or too_deep:
-        what = f"nested deeper than {_MAX_DEPTH}" if too_deep else f"a {type(value).__name__}"
-        msg = f"request: {what}, not a JSON object of an image request"
-        raise RequestError(msg)
-    return value
 
 
-def _check_bytes(raw: bytes | bytearray) -> None:
+def _read(text: object) -> dict[str, Any]:
+    raw = json.dumps(dict(text), allow_nan=False) if isinstance(text, Mapping) else text
+    raw = raw.encode() if isinstance(raw, str) else raw
+    if not isinstance(raw, bytes | bytearray):
+        msg = f"it is of type {type(text).__name__}"
+        raise TypeError(msg)
     if len(raw) > MAX_BYTES:
-        msg = f"request: {len(raw):,} bytes, more than {MAX_BYTES:,}"
-        raise RequestError(msg)
+        msg = f"{len(raw):,} bytes, more than {MAX_BYTES:,}"
+        raise ValueError(msg)
+    value = json.loads(raw, object_pairs_hook=_once, parse_constant=_number, parse_float=_number)
+    if not isinstance(value, dict) or _depth(value) > _MAX_DEPTH:
+        msg = f"it is of type {type(value).__name__}, or nested deeper than {_MAX_DEPTH}"
+        raise TypeError(msg)
+    json.dumps(value, ensure_ascii=False).encode()  # fails for half a surrogate pair
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -345,45 +322,28 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(text: str) -> float:
-    msg = f"{text[:40]} is not a JSON number"
-    raise ValueError(msg)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
+def _number(text: str) -> float:
+    if not math.isfinite(float(text)):  # also NaN and Infinity, which are no JSON
+        msg = f"{text[:40]} is not a JSON number"
+        raise ValueError(msg)
+    return float(text)
 
 
 def _depth(value: Any) -> int:
-    """Levels of nesting, counted without recursion."""
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        level = inner
-    return depth
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
-_LEGACY = ("output_bucket", "output_prefix")
 _NAMES = {
     spelling: to_camel(name)
-    for name in (*ImageRequest.model_fields, *_LEGACY, "job_name")
+    for name in (*ImageRequest.model_fields, "job_name", "output_bucket", "output_prefix")
     if name != "warnings"
     for spelling in (name, to_camel(name))
 }
 
 
 def _current(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The document in today's form, and what is wrong with its names.
-
-    Legacy fields are renamed, and what is ignored is told as warnings.
-    """
+    """The document in today's form, with what is ignored as warnings; and its wrong names."""
     fields: dict[str, Any] = {}
     problems, warnings = [], []
     for name, value in document.items():
@@ -395,12 +355,9 @@ def _current(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         else:
             fields[today] = value
     problems.extend(_take_legacy_output(fields))
-    parameters = fields.get("imageProcessorParameters")
-    if parameters is not None and not isinstance(parameters, dict):
-        del fields["imageProcessorParameters"]
-        warnings.append(
-            f"imageProcessorParameters: {_shown(parameters)} is no object and is ignored"
-        )
+    if not isinstance(fields.get("imageProcessorParameters", {}), dict | None):
+        ignored = _shown(fields.pop("imageProcessorParameters"))
+        warnings.append(f"imageProcessorParameters: {ignored} is no object and is ignored")
     return {**fields, "warnings": tuple(warnings)}, problems
 
 
@@ -411,10 +368,8 @@ def _take_legacy_output(fields: dict[str, Any]) -> Iterator[str]:
         return
     outputs = fields.get("outputs")
     if not bucket or prefix is None:
-        yield (
-            f"outputBucket: {_shown(bucket)} and outputPrefix: {_shown(prefix)} "
-            "must be given together"
-        )
+        told = f"outputBucket: {_shown(bucket)} and outputPrefix: {_shown(prefix)}"
+        yield f"{told} must be given together"
     elif outputs is None or isinstance(outputs, list):
         legacy = {"type": "S3", "bucket": bucket, "prefix": prefix}
         fields["outputs"] = [*(outputs or []), legacy]
@@ -422,7 +377,7 @@ def _take_legacy_output(fields: dict[str, Any]) -> Iterator[str]:
 
 def _sentence(error: dict[str, Any]) -> str:
     """One problem: path, value, what is wrong with it."""
-    parts = list(error["loc"])
+    parts = [_NAMES.get(part, part) for part in error["loc"][:1]] + list(error["loc"][1:])
     if parts[:1] == ["outputs"]:
         del parts[2:3]  # which kind of output it was taken for
     path = ".".join(_key(part) for part in parts)

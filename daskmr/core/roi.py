@@ -15,12 +15,12 @@ from daskmr.errors import RequestError
 MAX_VERTICES = 10_000
 """Most vertices of an area of interest."""
 MAX_CROSSINGS = 10_000
-"""Most places where its edges may meet each other, beyond their ends; mending takes time."""
+"""Most places where edges may cross each other; mending takes time."""
 _TOLERANCE_PX = 1e-6
 _BBOX = 4
 _EDGES_AT_ONCE = 100
-_OWN_MEETINGS = 3
-"""Edges of a simple ring that an edge meets: itself and its neighbours."""
+_MEETINGS = 16
+"""Edges that an edge may meet anyhow: as many as in a mosaic of squares, side by side."""
 _KINDS = frozenset({"Polygon", "MultiPolygon"})
 
 
@@ -137,10 +137,10 @@ def _of_text(text: str) -> list[BaseGeometry]:
 
 
 def _of_geojson(value: Mapping[str, Any]) -> list[BaseGeometry]:
-    members = [value]
+    members: Any = [value]
     if value.get("type") == "FeatureCollection":
-        features = value.get("features")
-        members = features if isinstance(features, list | tuple) else [features]
+        members = value.get("features")
+        members = members if isinstance(members, list | tuple) else [members]
     found = []
     for member in members:  # one by one: JSON objects have no columns
         is_feature = isinstance(member, Mapping) and member.get("type") == "Feature"
@@ -220,11 +220,12 @@ def _check_crossings(shapes: list[BaseGeometry]) -> None:
     same = ring[1:] == ring[:-1]
     edges = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[same])
     tree = shapely.STRtree(edges)
+    limit = 2 * MAX_CROSSINGS + _MEETINGS * len(edges)  # each is found from both of its edges
     n_met = 0
     for start in range(0, len(edges), _EDGES_AT_ONCE):
         some = edges[start : start + _EDGES_AT_ONCE]
-        n_met += tree.query(some, predicate="intersects").shape[1] - _OWN_MEETINGS * len(some)
-        if n_met > 2 * MAX_CROSSINGS:  # each is found from both of its edges
+        n_met += tree.query(some, predicate="intersects").shape[1]
+        if n_met > limit:
             msg = f"its edges cross each other more than {MAX_CROSSINGS:,} times"
             raise _Unusable(msg)
 

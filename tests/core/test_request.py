@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -75,26 +76,58 @@ def test_tile_sizes_may_be_text_or_rectangular() -> None:  # Q4
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"imageProcessorTileOverlap": 1024}, "imageProcessorTileOverlap 1024x1024"),  # Q5
-        ({"imageProcessorTileOverlap": -1}, "imageProcessorTileOverlap"),
-        ({"imageProcessorTileSize": 0}, "imageProcessorTileSize"),
+        ({"imageProcessorTileOverlap": 1024}, "imageProcessorTileOverlap: 1024: "),  # Q5
+        ({"imageProcessorTileOverlap": -1}, "imageProcessorTileOverlap: -1"),
+        ({"imageProcessorTileSize": 0}, "imageProcessorTileSize: 0"),
+        ({"imageProcessorTileSize": 8193}, "imageProcessorTileSize: 8193"),
+        ({"imageProcessorTileSize": [512, 512, 3]}, "imageProcessorTileSize: [512, 512, 3]"),
+        ({"imageProcessorTileSize": "5_1_2"}, "imageProcessorTileSize: '5_1_2'"),
+        (
+            {"imageProcessorTileSize": 40, "imageProcessorTileOverlap": None},
+            "imageProcessorTileOverlap: 50x50: not less than imageProcessorTileSize 40x40",
+        ),
+        (
+            {"imageProcessorTileSize": [64, 512], "imageProcessorTileOverlap": [64, 8]},
+            "imageProcessorTileOverlap: [64, 8]: not less than imageProcessorTileSize 64x512",
+        ),
         ({"imageProcessor": None}, "imageProcessor: is missing"),  # Q6
         ({"imageProcessor": {"name": "m", "type": "FOO"}}, "'FOO'"),  # Q8
         ({"imageProcessorTileFormat": "BMP"}, "'BMP'"),
         ({"imageProcessorTileCompression": "ZSTD"}, "'ZSTD'"),
-        ({"imageUrls": []}, "imageUrls"),  # Q10
+        ({"imageProcessor": {"name": "m", "type": "NONE"}}, "imageProcessor.type: 'NONE'"),
+        ({"imageUrls": []}, "imageUrls: []: is empty"),  # Q10
+        ({"imageUrls": ["a", " "]}, "imageUrls.1: ' ': is empty"),
+        ({"imageUrls": [5]}, "imageUrls.0: 5: "),
+        ({"imageUrls": ["a"] * 1001}, "imageUrls: ['a'"),
         ({"outputs": None, "outputBucket": "bb"}, "outputBucket: 'bb'"),  # Q13
+        ({"outputs": None, "outputPrefix": "pp"}, "outputPrefix: 'pp'"),
+        ({"outputs": 5, "outputBucket": "bb", "outputPrefix": "pp"}, "outputs: 5"),
         ({"outputs": [{"type": "kinesis", "stream": "s"}]}, "kinesis"),  # Q14
         ({"outputs": [{"type": "S3", "prefix": "p"}]}, "outputs.0.bucket: is missing"),  # Q15
+        ({"outputs": [{"type": "Kinesis"}]}, "outputs.0.stream: is missing"),
+        (
+            {"outputs": [{"type": "Kinesis", "stream": "s", "batchSize": 0}]},
+            "outputs.0.batchSize: 0",
+        ),
+        ({"job_id": "k"}, "jobId: stands twice, also as job_id"),
+        (
+            {"imageProcessor": {"name": "m", "assumedRole": "arn:a", "assumed_role": "arn:b"}},
+            "imageProcessor: ",
+        ),
+        ({"imageProcessorParameters": {"S3": [1]}}, "imageProcessorParameters.S3: [1]"),
         ({"jobId": None}, "jobId: is missing"),  # Q16
         ({"imageReadRole": "role"}, "imageReadRole: 'role'"),  # Q17
         ({"imageProcessor": {"name": "m", "assumedRole": "x"}}, "assumedRole: 'x'"),
-        ({"regionOfInterest": "POLYGON (("}, "regionOfInterest"),  # Q18
+        ({"regionOfInterest": "POLYGON (("}, "regionOfInterest: 'POLYGON (('"),  # Q18
         ({"regionOfInterest": "POINT (1 2)"}, "Point"),
         ({"featureProperties": {"a": 1}}, "featureProperties"),  # Q25
         ({"featureProperties": [{"a": "x" * 70_000}]}, "featureProperties"),
-        ({"imageProcessor": {"name": "os:system"}}, "'os:system'"),
-        ({"imageProcessor": {"name": "m", "type": "HTTP_ENDPOINT"}}, "'m'"),
+        ({"imageProcessor": {"name": "os:system"}}, "imageProcessor.name: 'os:system'"),
+        ({"imageProcessor": {"name": "m", "type": "HTTP_ENDPOINT"}}, "imageProcessor.name: 'm'"),
+        (
+            {"imageProcessor": {"name": "https://", "type": "http_endpoint"}},
+            "imageProcessor.name: 'https://'",
+        ),
         ({"imageProcessor": {"name": ""}}, "imageProcessor.name"),
         ({"jobId": "../x"}, "'../x'"),
         ({"jobId": "a..b"}, "'a..b'"),
@@ -105,6 +138,51 @@ def test_tile_sizes_may_be_text_or_rectangular() -> None:  # Q4
 )
 def test_a_bad_field_is_refused_by_path_and_value(changes: dict[str, Any], named: str) -> None:
     assert named in refused(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_problems"),
+    [
+        ({"imageUrls": [5]}, 1),
+        ({"imageProcessorParameters": {"a": {"b": 1}}}, 1),
+        ({"outputs": None, "outputBucket": "b", "jobId": "/", "imageReadRole": "x"}, 3),
+        ({"featureProperties": [0] * 1000}, 101),
+    ],
+)
+def test_each_bad_field_is_one_problem_and_there_are_not_too_many(
+    changes: dict[str, Any], n_problems: int
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        parsed(**changes)
+    assert len(caught.value.problems) == n_problems
+    assert all(len(problem) < 300 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("name", ["iouThreshold", "skipBoxThreshold", "sigma"])
+@pytest.mark.parametrize("value", [-0.1, "0.5", True, [0.5], 10**400 * -1])
+def test_a_threshold_that_is_none_is_refused(name: str, value: object) -> None:
+    assert f"postProcessing.0.algorithm.{name}: " in refused(postProcessing=step(**{name: value}))
+
+
+def test_null_is_as_good_as_left_out() -> None:
+    processor = {"name": "m", "type": None, "assumedRole": None}
+    nulls = dict.fromkeys(
+        ["imageReadRole", "imageProcessorTileSize", "regionOfInterest", "outputs", "outputBucket"]
+    )
+    document = {**BASE, **nulls, "imageProcessor": processor, "featureProperties": [{"a": None}]}
+    request = ImageRequest.from_json(document)
+    assert request.image_processor.type == "SM_ENDPOINT"
+    assert request.image_processor_tile_size == Size.parse(1024)
+    assert (request.region_of_interest, request.outputs, request.warnings) == (None, (), ())
+    assert request.feature_properties == ({"a": None},)
+
+
+def test_a_bad_request_leaves_its_neighbours_alone() -> None:  # Q26
+    names = []
+    for document in (BASE, {"jobId": "bad"}, {**BASE, "jobId": "job-2"}):
+        with suppress(RequestError):
+            names.append(ImageRequest.from_json(document).job_id)
+    assert names == ["job-1", "job-2"]
 
 
 def test_names_of_formats_may_be_in_any_case() -> None:  # Q8
@@ -151,7 +229,7 @@ def test_post_processing_is_kept_as_asked_for() -> None:  # Q20, Q21, Q22, Q23
 def test_what_is_ignored_is_told() -> None:  # Q24
     request = parsed(imageProcessorParameters="abc", unheardOf=5)
     assert request.image_processor_parameters == {}
-    assert [w.split(":")[0] for w in request.warnings] == ["imageProcessorParameters", "unheardOf"]
+    assert [w.split(":")[0] for w in request.warnings] == ["unheardOf", "imageProcessorParameters"]
     kept = parsed(imageProcessorParameters={"CustomAttributes": "a=1", "X-N": 5})
     assert kept.image_processor_parameters == {"CustomAttributes": "a=1", "X-N": 5}
 
@@ -168,6 +246,23 @@ def test_snake_case_names_are_read_as_well() -> None:
     )
     assert request.image_processor.assumed_role == "arn:x"
     assert request.image_processor_tile_size == Size.parse(64)
+
+
+def test_a_misspelt_name_is_no_name() -> None:
+    request = parsed(**{"image-processor-tile-size": 64, "ImageUrls": ["z"], "warnings": ["w"]})
+    assert request.image_processor_tile_size == Size.parse(1024)
+    assert request.image_urls == ("s3://bucket/image.tif",)
+    assert sorted(w.split(":")[0] for w in request.warnings) == [
+        "ImageUrls",
+        "image-processor-tile-size",
+        "warnings",
+    ]
+
+
+def test_what_is_ignored_is_told_in_one_short_line() -> None:
+    request = parsed(imageProcessorParameters="x" * 9000, **{"two\nlines" + "y" * 900: 1})
+    assert all(len(w) < 200 and "\n" not in w for w in request.warnings)
+    assert len(request.warnings) == 2
 
 
 def test_all_bad_fields_are_named_in_one_error() -> None:
@@ -193,16 +288,55 @@ def test_all_bad_fields_are_named_in_one_error() -> None:
         b"\xff\xfe",
         "{" + " " * 300_000 + "}",
         '{"featureProperties": ' + "[" * 60 + "]" * 60 + "}",
+        '{"featureProperties": [{"a": 1e999}]}',
+        '{"jobId": "\\ud800"}',
+        '{"jobId": "\ud800"}',
     ],
 )
 def test_what_is_no_request_document_is_one_error(text: str | bytes) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError, match=r"\Arequest: "):
         ImageRequest.from_json(text)
 
 
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {**BASE, "featureProperties": [nested(100_000)]},
+        {**BASE, "unheardOf": nested(50)},
+        {**BASE, "featureProperties": [{"a": float("nan")}]},
+        {**BASE, "featureProperties": [{"a": {1, 2}}]},
+        {**BASE, "unheardOf": "x" * 300_000},
+        {(1, 2): 3},
+        [BASE],
+        None,
+        5,
+    ],
+)
+def test_a_value_that_json_cannot_say_is_one_error(value: Any) -> None:
+    with pytest.raises(RequestError, match=r"\Arequest: "):
+        ImageRequest.from_json(value)
+
+
+def test_many_keys_of_which_the_last_two_are_the_same_are_refused_at_once() -> None:
+    keys = ",".join(f'"{i}":0' for i in [*range(25_000), 24_999])
+    start = perf_counter()
+    with pytest.raises(RequestError, match="'24999' stands twice"):
+        ImageRequest.from_json(f"{{{keys}}}")
+    assert perf_counter() - start < 2
+
+
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20)
-requests = st.fixed_dictionaries(
+words = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20
+).filter(str.strip)
+requests: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "jobId": names,
         "imageUrls": st.lists(words, min_size=1, max_size=3),
@@ -211,11 +345,26 @@ requests = st.fixed_dictionaries(
     optional={
         "imageProcessorTileSize": st.one_of(st.integers(60, 8192), st.just([100, 200])),
         "imageProcessorTileFormat": st.sampled_from(["NITF", "gtiff", "PNG"]),
-        "imageProcessorParameters": st.dictionaries(words, st.one_of(words, st.booleans())),
-        "featureProperties": st.lists(st.dictionaries(words, words, max_size=2), max_size=2),
-        "outputs": st.lists(
-            st.fixed_dictionaries({"type": st.just("S3"), "bucket": words}), max_size=2
+        "imageProcessorParameters": st.one_of(
+            words, st.dictionaries(words, st.one_of(words, st.booleans(), st.integers()))
         ),
+        "imageReadRole": st.sampled_from(["", "arn:aws:iam::1:role/r", None]),
+        "featureProperties": st.lists(
+            st.dictionaries(words, st.one_of(words, st.none(), st.just({}))), max_size=2
+        ),
+        "outputs": st.lists(
+            st.one_of(
+                st.fixed_dictionaries(
+                    {"type": st.just("S3"), "bucket": words}, optional={"prefix": st.text("ab/")}
+                ),
+                st.fixed_dictionaries(
+                    {"type": st.just("Kinesis"), "stream": words},
+                    optional={"batchSize": st.integers(1, 500)},
+                ),
+            ),
+            max_size=2,
+        ),
+        "unheardOf": words,
         "regionOfInterest": st.just("POLYGON ((0 0, 1 0, 1 1, 0 0))"),
         "postProcessing": st.just(step(algorithmType="SOFT_NMS", sigma=0.5)),
     },
@@ -225,7 +374,26 @@ requests = st.fixed_dictionaries(
 @given(requests)
 def test_a_request_written_out_reads_back_equal(document: dict[str, Any]) -> None:
     request = ImageRequest.from_json(document)
-    assert ImageRequest.from_json(request.to_json()) == request
+    again = ImageRequest.from_json(request.to_json())
+    assert again == request
+    assert hash(again) == hash(request)
+    assert again.warnings == ()
+    assert again != request.model_copy(update={"image_urls": ("another",)})
+
+
+def test_a_request_written_out_says_its_defaults() -> None:
+    text = ImageRequest.from_json(
+        {"jobId": "j", "imageUrls": ["x.tif"], "imageProcessor": {"name": "m"}}
+    ).to_json()
+    assert json.loads(text) == {
+        "jobId": "j",
+        "imageUrls": ["x.tif"],
+        "imageProcessor": {"name": "m", "type": "SM_ENDPOINT"},
+        "imageProcessorTileSize": 1024,
+        "imageProcessorTileOverlap": 50,
+        "imageProcessorTileFormat": "NITF",
+        "imageProcessorTileCompression": "NONE",
+    }
 
 
 junk = st.recursive(
@@ -237,11 +405,41 @@ junk = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from(sorted([*BASE, "regionOfInterest", "postProcessing"])), junk)
+def any_of(*names: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects of some of these keys, whatever their values."""
+    return st.dictionaries(st.sampled_from(names), junk, max_size=4)
+
+
+outputs = any_of("type", "bucket", "stream", "prefix", "role", "batchSize").flatmap(
+    lambda output: st.sampled_from(
+        [output, {**output, "type": "S3"}, {**output, "type": "Kinesis"}]
+    )
 )
+algorithms = any_of("algorithmType", "iouThreshold", "iou_threshold", "skipBoxThreshold", "sigma")
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys([*BASE, "regionOfInterest", "postProcessing", "outputPrefix"], junk),
+        "image_processor": any_of("name", "type", "assumedRole", "assumed_role"),
+        "imageProcessorParameters": st.dictionaries(st.text(max_size=4), junk, max_size=3),
+        "outputs": st.lists(outputs, max_size=3),
+        "outputBucket": junk,
+        "featureProperties": st.lists(junk, max_size=2),
+        "post_processing": st.lists(
+            st.fixed_dictionaries(
+                {"step": st.just("FEATURE_DISTILLATION"), "algorithm": algorithms}
+            ),
+            max_size=2,
+        ),
+    },
+)
+
+
+@given(documents)
 def test_no_document_gives_another_error(document: dict[str, Any]) -> None:
-    for value in (document, {**BASE, **document}):
+    for value in (document, {**BASE, **document}, {**document, **BASE}):
+        with suppress(RequestError):
+            ImageRequest.from_json(value)
         with suppress(RequestError):
             ImageRequest.from_json(json.dumps(value))
 
