@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,11 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
+from daskmr.image.array import CHUNK, header, normalised
 from daskmr.image.base import Source
-from daskmr.image.door import Door, Trust
+from daskmr.image.door import Door, Trust, refused
 
 __all__ = ["Door", "Image", "Source", "Trust", "open_image"]
-
-_CHUNK = 4096
-"""Pixels along a side of a chunk of `Image.data`, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class Image:
         if self.array is not None:
             return self.array
         rows, cols = (
-            max(1, _CHUNK // block) * block
+            max(1, CHUNK // block) * block
             for block in (self.info.block_height, self.info.block_width)
         )
         return self._lazy(
@@ -96,14 +95,13 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
         Local path, ``file://``, ``s3://`` or ``https://`` URL of a file that GDAL reads or of a
         Zarr store (``#name`` picks a variable); or an xarray.DataArray; or an open `Image`.
     door
-        How far a URL is trusted; fully when None.
+        How far a URL is trusted; fully when None. No Zarr store is opened for one that is not.
 
     Raises
     ------
     ImageError
         When it cannot be opened, or is none that can be run; names the URL and the reason.
     """
-    from daskmr.image.array import header, normalised
     from daskmr.image.raster import RasterSource
     from daskmr.image.zarr import ZarrSource, is_zarr
 
@@ -116,14 +114,25 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
         array = normalised(image)
         return Image(info=header(array), array=array)
     url = os.fspath(image)
-    reached = url if "://" in url else str(Path(url).absolute())
-    if is_zarr(reached.removeprefix("file://")):
-        zarr = ZarrSource(url=reached.removeprefix("file://"))
-        return Image(info=replace(zarr.header(), url=url), source=zarr)
+    reached = _reached(url)
     door = door or Door()
+    if is_zarr(reached):
+        if door.trust is Trust.UNTRUSTED:  # nothing limits what a store names, or its chunks
+            raise refused(url, "a Zarr store is opened for trusted URLs only")
+        info = ZarrSource(url=reached).header()
+        zarr = ZarrSource(url=reached, etag=info.etag)
+        return Image(info=replace(info, url=url), source=zarr)
     info = RasterSource(url=reached, door=door).header()
     source = RasterSource(url=reached, door=door, etag=info.etag)
     return Image(info=replace(info, url=url), source=source)
+
+
+def _reached(url: str) -> str:
+    """A URL as every worker finds it: an absolute path when it is local."""
+    if not url.startswith("file://"):
+        return url if "://" in url else str(Path(url).absolute())
+    parts = urlsplit(url)
+    return unquote(parts.path) + (f"#{parts.fragment}" if parts.fragment else "")
 
 
 def _padded(sizes: Sequence[int], start: int, extent: int) -> tuple[int, ...]:

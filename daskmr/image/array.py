@@ -8,48 +8,65 @@ from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
 from daskmr.image.door import MAX_BANDS
 
+CHUNK = 4096
+"""Pixels along a side of a chunk, about."""
 URL = "<array>"
 """What reports call an array."""
 _ROWS = ("y", "lat", "latitude", "Y")
 _COLS = ("x", "lon", "longitude", "X")
+_NUMERIC = "buifc"
+_REAL = "uif"
 _PLAIN = 2
 _REGULAR = 1e-6
 
 
-def normalised(data: Any) -> Any:
-    """A DataArray with dimensions band, y, x, lazy; nothing is computed.
+def normalised(data: Any, *, url: str = URL) -> Any:
+    """A DataArray with dimensions band, y, x, lazy, all bands in one chunk; nothing is computed.
 
     Raises
     ------
     ImageError
-        When the dimensions are not rows, columns and at most one other.
+        When the dimensions are not rows, columns and at most one other, or the values no numbers.
     """
+    if data.dtype.kind not in _NUMERIC:
+        msg = f"{url}: pixels of type {data.dtype} are not numbers"
+        raise ImageError(msg)
     rows = [dim for dim in data.dims if dim in _ROWS]
     cols = [dim for dim in data.dims if dim in _COLS]
     others = [dim for dim in data.dims if dim not in {*rows, *cols}]
     if len(rows) != 1 or len(cols) != 1 or len(others) > 1:
-        msg = f"{URL}: dimensions {data.dims} are not y, x and at most one of bands"
+        msg = f"{url}: dimensions {data.dims} are not y, x and at most one of bands"
         raise ImageError(msg)
-    renamed = data.rename({old: new for old, new in ((rows[0], "y"), (cols[0], "x")) if old != new})
+    names = {rows[0]: "y", cols[0]: "x", **dict.fromkeys(others, "band")}
+    # What one band was cut out of stays behind as a coordinate without a dimension.
+    left = [name for name in ("band", "y", "x") if name in data.coords and name not in data.dims]
+    renamed = data.drop_vars(left).rename({old: new for old, new in names.items() if old != new})
     if not others:
         renamed = renamed.expand_dims("band")
-    elif others[0] != "band":
-        renamed = renamed.rename({others[0]: "band"})
     n_bands = renamed.sizes["band"]
     if n_bands > MAX_BANDS:
-        msg = f"{URL}: {n_bands} bands, more than {MAX_BANDS}"
+        msg = f"{url}: {n_bands} bands, more than {MAX_BANDS}"
         raise ImageError(msg)
     ordered = renamed.transpose("band", "y", "x")
-    return ordered if ordered.chunks is not None else ordered.chunk()
+    plane = {"y": CHUNK, "x": CHUNK} if ordered.chunks is None else {}
+    return ordered.chunk({"band": -1, **plane})
 
 
 def header(data: Any, *, url: str = URL, driver: str = "array") -> ImageInfo:
-    """What a normalised DataArray says of itself; nothing is computed."""
+    """What a normalised DataArray says of itself; nothing is computed.
+
+    Raises
+    ------
+    ImageError
+        When it has no pixels.
+    """
     import rioxarray  # noqa: F401 - gives DataArrays their accessor `rio`
 
     bands, height, width = data.shape
+    if not data.size:
+        msg = f"{url}: no pixels ({width} x {height} x {bands} bands)"
+        raise ImageError(msg)
     blocks = [max(sizes) for sizes in data.chunks[1:]]
-    nodata = data.rio.nodata if data.rio.nodata is not None else data.rio.encoded_nodata
     crs = data.rio.crs
     return ImageInfo(
         url=url,
@@ -58,7 +75,7 @@ def header(data: Any, *, url: str = URL, driver: str = "array") -> ImageInfo:
         bands=bands,
         dtype=str(data.dtype),
         driver=driver,
-        nodata=None if nodata is None else float(nodata),
+        nodata=_nodata(data),
         block_height=blocks[0],
         block_width=blocks[1],
         crs=crs.to_wkt() if crs else None,
@@ -66,9 +83,16 @@ def header(data: Any, *, url: str = URL, driver: str = "array") -> ImageInfo:
     )
 
 
+def _nodata(data: Any) -> float | None:
+    found = data.rio.nodata if data.rio.nodata is not None else data.rio.encoded_nodata
+    return None if found is None or np.iscomplexobj(found) else float(found)
+
+
 def _transform(data: Any) -> tuple[float, float, float, float, float, float] | None:
     """Coefficients from regular coordinates of pixel centres, else from the grid mapping."""
     if {"x", "y"} <= set(data.coords):
+        if any(data[dim].dtype.kind not in _REAL for dim in ("x", "y")):
+            return None
         x, y = (np.asarray(data[dim].values, dtype=np.float64) for dim in ("x", "y"))
         dx, dy = _step(x), _step(y)
         if dx and dy:

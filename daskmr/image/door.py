@@ -79,7 +79,7 @@ class Door:
             Names the URL and what is wrong with it.
         """
         if not url or url.startswith(("/vsi", "<")) or re.search(r"[\x00-\x1f\x7f]", url):
-            raise _refused(url, "not a path or URL that is opened here")
+            raise refused(url, "not a path or URL that is opened here")
         scheme = urlsplit(url).scheme if "://" in url else ""
         if scheme == "s3":
             return self._s3(url)
@@ -88,7 +88,7 @@ class Door:
         if scheme == "file":
             return self._local(url, urlsplit(url).path)
         if _PREFIX.match(url):
-            raise _refused(url, "neither s3://, https://, file:// nor a path")
+            raise refused(url, "neither s3://, https://, file:// nor a path")
         return self._local(url, url)
 
     def open(self, url: str, *, for_pixels: bool = False) -> Any:
@@ -115,9 +115,9 @@ class Door:
             try:
                 dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
             except IndexError as error:  # what rasterio makes of a file without a raster
-                raise _refused(url, "holds no image") from error
+                raise refused(url, "holds no image") from error
             except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
-                raise _refused(url, f"cannot be opened: {error}") from error
+                raise refused(url, f"cannot be opened: {error}") from error
             try:
                 self._check(url, dataset)
             except ImageError:
@@ -167,20 +167,20 @@ class Door:
     def _s3(self, url: str) -> str:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         if not _BUCKET.fullmatch(bucket) or not _KEY.fullmatch(key) or ".." in key.split("/"):
-            raise _refused(url, "not s3://bucket/key")
+            raise refused(url, "not s3://bucket/key")
         if self.trust is Trust.UNTRUSTED and bucket not in self.buckets:
-            raise _refused(url, f"bucket {bucket!r} is not on the list of allowed buckets")
+            raise refused(url, f"bucket {bucket!r} is not on the list of allowed buckets")
         return f"/vsis3/{bucket}/{key}"
 
     def _http(self, url: str) -> str:
         parts = urlsplit(url)
         if not parts.hostname or "@" in parts.netloc or "\\" in url:
-            raise _refused(url, "not a plain https://host/path")
+            raise refused(url, "not a plain https://host/path")
         if self.trust is Trust.UNTRUSTED:
             if parts.scheme != "https" or parts.query or parts.fragment:
-                raise _refused(url, "not https, or with a query")
+                raise refused(url, "not https, or with a query")
             if parts.hostname not in self.hosts:
-                raise _refused(url, f"host {parts.hostname!r} is not on the list of allowed hosts")
+                raise refused(url, f"host {parts.hostname!r} is not on the list of allowed hosts")
         return f"/vsicurl/{urlunsplit(parts._replace(fragment=''))}"
 
     def _local(self, url: str, path: str) -> str:
@@ -188,11 +188,11 @@ class Door:
         if self.trust is Trust.UNTRUSTED:
             roots = [Path(root).resolve() for root in self.roots]
             if not any(real.is_relative_to(root) for root in roots):
-                raise _refused(url, "not below a folder that is allowed")
+                raise refused(url, "not below a folder that is allowed")
         if real.is_dir():
-            raise _refused(url, "a folder that is no Zarr store")
+            raise refused(url, "a folder that is no Zarr store")
         if not real.exists():
-            raise _refused(url, "no such file")
+            raise refused(url, "no such file")
         return str(real)
 
     def _hidden(self, for_pixels: bool) -> dict[str, Any]:  # noqa: FBT001 - one of two
@@ -203,11 +203,11 @@ class Door:
         if dataset.count < 1:
             n = len(dataset.subdatasets)
             what = f"{n} images, and one cannot be picked yet" if n else "no image"
-            raise _refused(url, f"holds {what}")
+            raise refused(url, f"holds {what}")
         if self.trust is Trust.UNTRUSTED and dataset.driver not in ALLOWED:
-            raise _refused(url, f"format {dataset.driver!r} is not allowed")
+            raise refused(url, f"format {dataset.driver!r} is not allowed")
         if dataset.count > MAX_BANDS:
-            raise _refused(url, f"{dataset.count} bands, more than {MAX_BANDS}")
+            raise refused(url, f"{dataset.count} bands, more than {MAX_BANDS}")
         import numpy as np
 
         height, width = dataset.block_shapes[0]
@@ -216,7 +216,7 @@ class Door:
         n_bytes = height * width * np.dtype(dataset.dtypes[0]).itemsize * bands
         if n_bytes > MAX_BLOCK_BYTES:
             size = f"{width}x{height}"
-            raise _refused(
+            raise refused(
                 url, f"blocks of {size} take {n_bytes:,} bytes, more than {MAX_BLOCK_BYTES:,}"
             )
 
@@ -247,7 +247,8 @@ def harden_process() -> None:
         raise ImageError(msg)
 
 
-def _refused(url: str, why: str) -> ImageError:
+def refused(url: str, why: str) -> ImageError:
+    """The error of a URL that is not opened, without the secrets that a URL may hold."""
     plain = url
     if "://" in url:  # neither a password nor a signed query belongs into a log
         scheme, _, rest = url.partition("://")

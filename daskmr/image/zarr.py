@@ -1,7 +1,10 @@
 """Zarr stores: one variable of a local folder or an ``s3://`` URL."""
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from daskmr.errors import ImageError, ImageReadError
 from daskmr.image.array import header, normalised
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_MALFORMED = (AttributeError, LookupError, TypeError)
+"""What JSON that is no metadata of Zarr makes the readers raise."""
 
 
 def is_zarr(url: str) -> bool:
@@ -28,14 +33,17 @@ class ZarrSource:
 
     url: str
     """Absolute path or URL; ``#name`` picks a variable."""
+    etag: str = ""
+    """What a local store's metadata was when the image was planned; "" for not known."""
 
     def header(self) -> ImageInfo:
-        """The variable's header; reads no pixel."""
-        return header(self.data(), url=self.url, driver="Zarr")
+        """The variable's header as it is now; reads no pixel."""
+        etag = _identity(self.url)
+        return replace(header(_open(self.url), url=self.url, driver="Zarr"), etag=etag)
 
     def data(self) -> Any:
         """The variable as a lazy xarray.DataArray (band, y, x)."""
-        return _opened(self.url)
+        return _opened(self.url, self.etag)
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window, shape (band, y, x)."""
@@ -43,7 +51,7 @@ class ZarrSource:
         cols = slice(window.col, window.col_stop)
         try:
             part = self.data().isel(y=rows, x=cols).compute(scheduler="synchronous")
-        except (OSError, ValueError, RuntimeError, ImageError) as error:
+        except _faults(ImageError) as error:
             place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
             msg = f"{self.url}: cannot read {place}{window.col_stop}: {error}"
             raise ImageReadError(msg) from error
@@ -56,7 +64,15 @@ class ZarrSource:
 
 
 @lru_cache(maxsize=16)
-def _opened(url: str) -> Any:
+def _opened(url: str, etag: str) -> Any:
+    found = _identity(url)
+    if etag and found != etag:
+        msg = f"{url}: the store has changed since it was planned"
+        raise ImageReadError(msg)
+    return _open(url)
+
+
+def _open(url: str) -> Any:
     import xarray as xr
 
     place, _, wanted = url.partition("#")
@@ -67,9 +83,13 @@ def _opened(url: str) -> Any:
             store = xr.open_zarr(place, consolidated=True, **raw)
         except (ValueError, KeyError):
             store = xr.open_zarr(place, consolidated=False, **raw)
-    except (OSError, ValueError, KeyError) as error:
+    except _faults(*_MALFORMED) as error:
         msg = f"{place}: cannot be opened as a Zarr store: {error}"
         raise ImageError(msg) from error
+    return normalised(store[_picked(store, place, wanted)], url=url)
+
+
+def _picked(store: Any, place: str, wanted: str) -> str:
     images = sorted(
         str(name)
         for name, variable in store.data_vars.items()
@@ -82,4 +102,24 @@ def _opened(url: str) -> Any:
         what = f"{len(images)} image variables ({', '.join(images)}); pick one with #name"
         msg = f"{place}: holds {what if images else 'no image variable'}"
         raise ImageError(msg)
-    return normalised(store[wanted or images[0]])
+    return wanted or images[0]
+
+
+def _identity(url: str) -> str:
+    """Sizes and times of change of a local store's metadata, which a writer replaces last."""
+    place = Path(url.partition("#")[0])
+    if "://" in url or not place.is_dir():
+        return ""
+    marks = (*_MARKS, ".zmetadata")
+    files = sorted(file for mark in marks for at in ("", "*/") for file in place.glob(at + mark))
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return sha256(repr(stats).encode()).hexdigest()[:16]
+
+
+def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """*more*, and what stores, the network and codecs raise; the codecs of Zarr share no error."""
+    from aiohttp import ClientError as HttpError
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    codecs = (ValueError, RuntimeError, EOFError, zlib.error, LZMAError)
+    return (*more, OSError, *codecs, BotoCoreError, ClientError, HttpError)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,39 +269,16 @@ def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
         write(results(), str(tmp_path), ["shp"], provenance=PROVENANCE)
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A real S3 server on loopback with one bucket."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="results")
-    yield client
-    client.close()
-    server.stop()
-
-
-def test_results_go_to_object_stores_whole(bucket: Any, tmp_path: Path) -> None:
+def test_results_go_to_object_stores_whole(s3: Any, tmp_path: Path) -> None:
     table = results()
-    (url,) = write(table, "s3://results/some/prefix/", ["geojson"], provenance=PROVENANCE)
-    assert url == "s3://results/some/prefix/job-1.geojson"
-    body = bucket.get_object(Bucket="results", Key="some/prefix/job-1.geojson")["Body"].read()
+    (url,) = write(table, "s3://bucket/some/prefix/", ["geojson"], provenance=PROVENANCE)
+    assert url == "s3://bucket/some/prefix/job-1.geojson"
+    body = s3.get_object(Bucket="bucket", Key="some/prefix/job-1.geojson")["Body"].read()
     (local,) = write(table, str(tmp_path), ["geojson"], provenance=PROVENANCE)
     assert body == Path(local).read_bytes()
 
 
-@pytest.mark.usefixtures("bucket")
+@pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_is_named() -> None:
     with pytest.raises(SinkError, match=r"^s3://absent/job-1\.geojson: cannot be written: .+"):
         write(results(), "s3://absent", ["geojson"], provenance=PROVENANCE)

@@ -1,4 +1,4 @@
-"""Zarr stores and arrays: dimensions in any order, georeferencing, values as they are."""
+"""Zarr stores and arrays give the pixels and the place of the file that they came from."""
 
 from pathlib import Path
 from typing import Any
