@@ -34,7 +34,7 @@ def keep_mask(boxes: Boxes, threshold: float, *, group: Index) -> NDArray[np.boo
     boxes
         Shape (N, 4), best first, finite.
     threshold
-        Intersection over union strictly above this is a conflict.
+        Intersection over union strictly above this is a conflict; 1 is above nothing.
     group
         Shape (N,); boxes conflict only within a group.
 
@@ -42,6 +42,8 @@ def keep_mask(boxes: Boxes, threshold: float, *, group: Index) -> NDArray[np.boo
     -------
     Shape (N,).
     """
+    if threshold >= 1:
+        return np.ones(len(boxes), dtype=np.bool_)
     keep = np.zeros(len(boxes), dtype=np.bool_)
     keep[_Scene(boxes, threshold, group).resolve(np.arange(len(boxes)))] = True
     return keep

@@ -1,5 +1,7 @@
 """Non-maximum suppression over the whole image at once."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import geopandas as gpd
@@ -33,7 +35,7 @@ class Nms:
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         """The surviving rows, in canonical order."""
         found = _widened(boxes(features))
-        order = _ranking(features, found)
+        order = _ranking(features)
         group = np.zeros(len(features), dtype=np.int64)
         if self.class_aware:
             group = pd.factorize(features["label"])[0].astype(np.int64)
@@ -47,18 +49,38 @@ def _widened(found: Boxes) -> Boxes:
     return wide
 
 
-def _ranking(features: gpd.GeoDataFrame, found: Boxes) -> Index:
-    """Row numbers from best to worst. Keys beyond the score are looked at only where scores tie."""
-    score = -features["score"].fillna(-np.inf).to_numpy(dtype=np.float64)
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    same = np.zeros(len(order) + 1, dtype=np.bool_)
-    same[1:-1] = ranked[1:] == ranked[:-1]
-    places = np.flatnonzero(same[1:] | same[:-1])
-    tied = order[places]
-    keys: list[NDArray[Any]] = [
-        pd.factorize(features[name].iloc[tied], sort=True)[0] for name in ("feature_id", "label")
-    ]
-    keys += [found[tied, i] for i in (3, 2, 1, 0)]
-    order[places] = tied[np.lexsort([*keys, score[tied]])]
-    return order.astype(np.int64)
+def _ranking(features: gpd.GeoDataFrame) -> Index:
+    """Row numbers from best to worst; each key is looked at only where all before it tie."""
+    order = np.arange(len(features))
+    places, run = order.copy(), np.zeros(len(features), dtype=np.int64)
+    for key in _keys(features):
+        value = key(order[places])
+        again = np.lexsort([value, run])
+        order[places] = order[places][again]
+        value, run = value[again], run[again]
+        new = np.ones(len(run), dtype=np.bool_)
+        new[1:] = (value[1:] != value[:-1]) | (run[1:] != run[:-1])
+        run = np.cumsum(new)
+        tied = np.bincount(run)[run] > 1
+        places, run = places[tied], run[tied]
+        if not len(places):
+            break
+    return order
+
+
+def _keys(features: gpd.GeoDataFrame) -> Iterator[Callable[[Index], NDArray[Any]]]:
+    """What ranks rows, most important first: numbers of some rows, the smaller the better."""
+    score = features["score"].to_numpy(dtype=np.float64)
+    unknown = np.isnan(score)
+    score = np.where(unknown, np.inf, -score)
+    yield score.__getitem__
+    yield unknown.__getitem__
+    for side in boxes(features).T:
+        yield side.__getitem__
+    for name in ("label", "feature_id"):
+        yield partial(_alphabetic, features[name])
+
+
+def _alphabetic(text: "pd.Series[str]", rows: Index) -> NDArray[Any]:
+    """Places of some rows' texts among their sorted distinct texts."""
+    return pd.factorize(text.iloc[rows], sort=True)[0]

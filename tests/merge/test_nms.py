@@ -1,4 +1,6 @@
-"""Non-maximum suppression: against a plain loop, and the ancestor's cases D."""
+"""Non-maximum suppression of tables: against a plain loop, and the ancestor's cases D."""
+
+from random import Random
 
 import geopandas as gpd
 import numpy as np
@@ -6,13 +8,11 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from daskmr.core.boxes import Boxes, iou
+from daskmr.core.boxes import iou
 from daskmr.core.features import boxes
 from daskmr.errors import RequestError, UnknownNameError
-from daskmr.merge import _greedy, merger
-from daskmr.merge._greedy import keep_mask
+from daskmr.merge import merger
 from daskmr.merge.nms import Nms
 from daskmr.merge.none import KeepAll
 from daskmr.testing.contracts_merge import MergeContract, ids, table
@@ -28,41 +28,55 @@ class TestNmsAcrossClasses(MergeContract):
         return Nms(iou_threshold=0.3, class_aware=False)
 
 
-class TestKeepAll(MergeContract):
-    def make(self) -> KeepAll:
-        return KeepAll()
+Row = tuple[float, float, float, float, float, str]
+"""x_min, y_min, width, height, score, label."""
 
-
-def plain(found: Boxes, threshold: float, group: NDArray[np.int64]) -> list[int]:
-    """The ten-line form: from best to worst, keep what no kept box overlaps too much."""
-    kept: list[int] = []
-    for i in range(len(found)):
-        rivals = [j for j in kept if group[j] == group[i]]
-        same = np.repeat(found[i : i + 1], len(rivals), axis=0)
-        if not (iou(found[rivals], same) > threshold).any():
-            kept.append(i)
-    return kept
-
-
-@given(
-    st.integers(0, 60),
-    st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75, 0.99, 1.0]),
-    st.integers(0, 2**31),
-    st.sampled_from([(20_000_000, 2_000_000, 50), (20, 7, 3)]),
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([-3.0, 0.0, 1.0, 2.5, 4.0]),
+        st.sampled_from([-1.0, 0.0, 1.0, 3.9, 4.0]),
+        st.sampled_from([0.0, 0.05, 0.1, 2.0, 4.0, 5.0, 40.0]),
+        st.sampled_from([0.0, 0.1, 3.0, 4.0, 5.0]),
+        st.sampled_from([np.nan, -np.inf, -1.0, 0.0, 0.5, 1.0]),
+        st.sampled_from(["", "car", "ship"]),
+    ),
+    max_size=40,
 )
-def test_the_fast_form_is_the_plain_loop(
-    n: int, threshold: float, seed: int, limits: tuple[int, int, int]
+
+
+def plain(rows: list[Row], threshold: float) -> list[int]:
+    """The ten-line form: from best to worst, keep what no kept row of the label overlaps."""
+
+    def rank(i: int) -> tuple[object, ...]:
+        x, y, width, height, score, label = rows[i]
+        unknown = bool(np.isnan(score))
+        return (unknown, 0.0 if unknown else -score, x, y, x + width, y + height, label, i)
+
+    def box(i: int) -> list[list[float]]:
+        x, y, width, height = rows[i][:4]
+        x_max, y_max = x + width, y + height
+        return [[x, y, x_max if width else x + 0.1, y_max if height else y + 0.1]]
+
+    chosen: list[int] = []
+    for i in sorted(range(len(rows)), key=rank):
+        rivals = [j for j in chosen if rows[j][5] == rows[i][5]]
+        if all(iou(np.array(box(j)), np.array(box(i)))[0] <= threshold for j in rivals):
+            chosen.append(i)
+    return sorted(chosen)
+
+
+@given(ROWS, st.sampled_from([0.0, 0.2, 0.5, 0.75, 1.0]), st.randoms(use_true_random=False))
+def test_a_table_in_any_order_gives_what_the_plain_loop_gives(
+    rows: list[Row], threshold: float, random: Random
 ) -> None:
-    random = np.random.default_rng(seed)
-    corner = random.integers(-20, 30, (n, 2)).astype(np.float64)
-    sides = random.choice([0.1, 1, 3, 9, 30, 200], (n, 2)) * random.random((n, 2)).round(1)
-    found = np.hstack([corner, corner + sides])
-    group = random.integers(0, 2, n)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in zip(("MAX_PAIRS", "_CHUNK", "_ROUNDS"), limits, strict=True):
-            patch.setattr(_greedy, name, value)
-        kept = keep_mask(found, threshold, group=group)
-    assert np.flatnonzero(kept).tolist() == plain(found, threshold, group)
+    x, y, width, height, scores, labels = map(list, zip(*rows, strict=True)) if rows else [[]] * 6
+    low = np.array([x, y], dtype=np.float64).T.reshape(-1, 2)
+    sides = np.array([width, height], dtype=np.float64).T.reshape(-1, 2)
+    before = table(np.hstack([low, low + sides]), scores, labels)
+    order = random.sample(range(len(rows)), len(rows))
+    after = Nms(iou_threshold=threshold)(before.iloc[order])
+    assert [int(one, 16) for one in ids(after)] == plain(rows, threshold)
+    assert ids(Nms(iou_threshold=threshold)(after)) == ids(after)
 
 
 def kept(rows: gpd.GeoDataFrame, threshold: float = 0.75) -> list[int]:
@@ -99,6 +113,10 @@ def test_a_feature_without_a_score_yields_to_any_other() -> None:  # D17
     assert kept(table([[0, 0, 9, 9], [0, 0, 9, 9]], [np.nan, np.nan])) == [0]
 
 
+def test_a_box_without_width_is_ranked_by_what_the_model_said() -> None:
+    assert kept(table([[0, 0, 0.05, 9], [0, 0, 0, 9]], [0.5, 0.5]), 0.4) == [1]
+
+
 def test_points_are_compared_by_their_boxes() -> None:  # D18, D19
     rows = table([[0, 0, 100, 20], [1, 0, 101, 20]], [0.9, 0.8])
     rows["geometry"] = shapely.points([50, 51], [10, 10])
@@ -111,30 +129,6 @@ def test_the_outcome_is_the_same_wherever_the_pair_lies() -> None:  # D22
     for shift in (0, 1000.25, 3600, 123_456.75):
         pair = np.array([[0, 0, 100, 100], [2, 0, 102, 100]]) + shift
         assert kept(table(pair, [0.9, 0.8])) == [0]
-
-
-def test_boxes_of_very_different_sizes_are_compared() -> None:
-    random = np.random.default_rng(5)
-    corner = random.random((3000, 2)) * 1000
-    small = np.hstack([corner, corner + 3])
-    giants = np.array([[0, 0, 1000, 1000], [0, 0, 1000, 990], [-5000, 0, 5000, 1]])
-    found = np.vstack([giants, small])
-    scores = np.linspace(1, 0, len(found))
-    group = np.zeros(len(found), dtype=np.int64)
-    for threshold in (0.0, 0.5):
-        expected = plain(found, threshold, group)
-        assert kept(table(found, scores), threshold) == expected
-
-
-def test_crowds_and_copies_stay_fast_and_small() -> None:
-    group = np.zeros(20_000, dtype=np.int64)
-    copies = np.tile([[0.0, 0, 10, 10]], (20_000, 1))
-    assert keep_mask(copies, 0.5, group=group).sum() == 1
-    random = np.random.default_rng(6)
-    crowd = np.hstack([random.random((20_000, 2)), 10 + random.random((20_000, 2))])
-    survivors = np.flatnonzero(keep_mask(crowd, 0.8, group=group))
-    assert 1 <= len(survivors) < 100
-    assert plain(crowd[survivors], 0.8, group) == list(range(len(survivors)))
 
 
 def test_chains_of_ever_weaker_neighbours_are_decided_one_by_one() -> None:
