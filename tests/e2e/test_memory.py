@@ -48,7 +48,7 @@ def test_an_rgb_image_of_30000_x_30000_runs_in_little_memory(tmp_path: Path) -> 
     Scene(size=30_000).write(path)
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=2, threads_per_worker=4, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
         Peak(worker_pids(client)) as peak,
