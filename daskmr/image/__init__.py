@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urldefrag
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
 from daskmr.image.array import CHUNK, header, normalised
 from daskmr.image.base import Source
-from daskmr.image.door import Door, Trust, refused
+from daskmr.image.door import Door, Trust, local_path, refused
 
 __all__ = ["Door", "Image", "Source", "Trust", "open_image"]
 
@@ -131,8 +131,8 @@ def _reached(url: str) -> str:
     """A URL as every worker finds it: an absolute path when it is local."""
     if not url.startswith("file://"):
         return url if "://" in url else str(Path(url).absolute())
-    parts = urlsplit(url)
-    return unquote(parts.path) + (f"#{parts.fragment}" if parts.fragment else "")
+    fragment = urldefrag(url).fragment
+    return local_path(url) + (f"#{fragment}" if fragment else "")
 
 
 def _padded(sizes: Sequence[int], start: int, extent: int) -> tuple[int, ...]:

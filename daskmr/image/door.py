@@ -6,6 +6,7 @@ checked against a grammar and allow-lists of our own, and opened in a process wh
 but a few drivers left.
 """
 
+import math
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from daskmr.errors import ImageError
 
@@ -63,7 +64,7 @@ class Door:
     roots: tuple[str, ...] = ()
     """Folders below which untrusted local paths may lie."""
     hosts: tuple[str, ...] = ()
-    """Hosts that untrusted https URLs may name."""
+    """Hosts, ``host:port`` for a port of their own, that untrusted https URLs may name."""
     buckets: tuple[str, ...] = ()
     """Buckets that untrusted s3 URLs may name."""
 
@@ -80,13 +81,13 @@ class Door:
         """
         if not url or url.startswith(("/vsi", "<")) or re.search(r"[\x00-\x1f\x7f]", url):
             raise refused(url, "not a path or URL that is opened here")
-        scheme = urlsplit(url).scheme if "://" in url else ""
+        scheme = _split(url).scheme if "://" in url else ""
         if scheme == "s3":
             return self._s3(url)
         if scheme in {"http", "https"}:
             return self._http(url)
         if scheme == "file":
-            return self._local(url, urlsplit(url).path)
+            return self._local(url, local_path(url))
         if _PREFIX.match(url):
             raise refused(url, "neither s3://, https://, file:// nor a path")
         return self._local(url, url)
@@ -108,7 +109,6 @@ class Door:
             When the URL is refused, or there is no such image, or it is none that can be run.
         """
         import rasterio
-        from rasterio._err import CPLE_BaseError
 
         path = self.gdal_path(url)
         with self.env(url):
@@ -116,13 +116,16 @@ class Door:
                 dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
             except IndexError as error:  # what rasterio makes of a file without a raster
                 raise refused(url, "holds no image") from error
-            except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
+            except faults() as error:
                 raise refused(url, f"cannot be opened: {error}") from error
             try:
                 self._check(url, dataset)
             except ImageError:
                 dataset.close()
                 raise
+            except faults() as error:
+                dataset.close()
+                raise refused(url, f"has a broken header: {error}") from error
         return dataset
 
     def open_lazy(self, url: str, *, chunks: Mapping[str, Any]) -> Any:
@@ -173,25 +176,29 @@ class Door:
         return f"/vsis3/{bucket}/{key}"
 
     def _http(self, url: str) -> str:
-        parts = urlsplit(url)
+        parts = _split(url)
         if not parts.hostname or "@" in parts.netloc or "\\" in url:
             raise refused(url, "not a plain https://host/path")
         if self.trust is Trust.UNTRUSTED:
             if parts.scheme != "https" or parts.query or parts.fragment:
                 raise refused(url, "not https, or with a query")
-            if parts.hostname not in self.hosts:
-                raise refused(url, f"host {parts.hostname!r} is not on the list of allowed hosts")
+            if parts.netloc.lower() not in self.hosts:
+                raise refused(url, f"host {parts.netloc!r} is not on the list of allowed hosts")
         return f"/vsicurl/{urlunsplit(parts._replace(fragment=''))}"
 
     def _local(self, url: str, path: str) -> str:
-        real = Path(path).resolve()
+        try:
+            real = Path(path).resolve()
+            is_folder, is_there = real.is_dir(), real.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+            raise refused(url, "not a path that can be followed") from error
         if self.trust is Trust.UNTRUSTED:
             roots = [Path(root).resolve() for root in self.roots]
             if not any(real.is_relative_to(root) for root in roots):
                 raise refused(url, "not below a folder that is allowed")
-        if real.is_dir():
+        if is_folder:
             raise refused(url, "a folder that is no Zarr store")
-        if not real.exists():
+        if not is_there:
             raise refused(url, "no such file")
         return str(real)
 
@@ -208,12 +215,15 @@ class Door:
             raise refused(url, f"format {dataset.driver!r} is not allowed")
         if dataset.count > MAX_BANDS:
             raise refused(url, f"{dataset.count} bands, more than {MAX_BANDS}")
+        if len(set(dataset.dtypes)) > 1:
+            types = ", ".join(dict.fromkeys(dataset.dtypes))
+            raise refused(url, f"bands of different types ({types})")
         import numpy as np
 
-        height, width = dataset.block_shapes[0]
+        height, width = max(dataset.block_shapes, key=math.prod)
         by_pixel = getattr(dataset.interleaving, "name", "") == "pixel"
         bands = dataset.count if by_pixel else 1
-        n_bytes = height * width * np.dtype(dataset.dtypes[0]).itemsize * bands
+        n_bytes = height * width * np.dtype(pixel_type(dataset)).itemsize * bands
         if n_bytes > MAX_BLOCK_BYTES:
             size = f"{width}x{height}"
             raise refused(
@@ -247,14 +257,55 @@ def harden_process() -> None:
         raise ImageError(msg)
 
 
+def pixel_type(dataset: Any) -> str:
+    """What numpy calls the type that an open dataset's pixels are read as."""
+    name: str = dataset.dtypes[0]
+    return "complex64" if name == "complex_int16" else name
+
+
+def faults(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What rasterio raises for files that are broken, and *others*; they share no base class."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return (RasterioError, CPLE_BaseError, ValueError, *others)
+
+
+def local_path(url: str) -> str:
+    """Path that a ``file://`` URL means.
+
+    Raises
+    ------
+    ImageError
+        When it names another host.
+    """
+    parts = _split(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise refused(url, f"a file of another host, {parts.netloc!r}")
+    return unquote(parts.path)
+
+
 def refused(url: str, why: str) -> ImageError:
-    """The error of a URL that is not opened, without the secrets that a URL may hold."""
+    """The error of a URL that is not opened."""
+    return ImageError(told(url, why))
+
+
+def told(url: str, why: str) -> str:
+    """What is said of a URL, without the secrets and control characters that it may hold."""
     plain = url
     if "://" in url:  # neither a password nor a signed query belongs into a log
         scheme, _, rest = url.partition("://")
         host, slash, path = rest.partition("?")[0].partition("/")
         plain = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    return ImageError(f"{plain[:200]}: {why}")
+    said = f"{plain[:200]}: {why.replace(url, plain)}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in said)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise refused(url, f"not a URL: {error}") from error
 
 
 def _silence() -> None:

@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageError, ImageReadError
-from daskmr.image.door import Door
+from daskmr.image.door import Door, faults, pixel_type, refused, told
 
 _MAX_HANDLES = 16
 _LOCAL = threading.local()
@@ -32,8 +33,7 @@ class RasterSource:
 
     def header(self) -> ImageInfo:
         """The image's header; reads no pixel."""
-        dataset = self.door.open(self.url)
-        with self.door.env(self.url), dataset:
+        with self._header() as dataset:
             return _info(self.url, dataset, self._identity())
 
     def read(self, window: Window) -> Pixels:
@@ -42,11 +42,9 @@ class RasterSource:
         return pixels
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
-        """Which pixels of a window are valid by the image's own mask."""
-        found: NDArray[np.uint8] = self._read(
-            window, lambda dataset, part: dataset.dataset_mask(window=part)
-        )
-        valid: NDArray[np.bool_] = found != 0
+        """Which pixels of a window are valid by the image's own mask; None when it has none."""
+        found = self._read(window, _mask)
+        valid: NDArray[np.bool_] | None = None if found is None else found != 0
         return valid
 
     def lazy(self, chunks: Mapping[str, Any]) -> Any:
@@ -60,8 +58,7 @@ class RasterSource:
         -------
         Shape (block rows, block columns); None for a format without such an index.
         """
-        dataset = self.door.open(self.url)
-        with self.door.env(self.url), dataset:
+        with self._header() as dataset:
             if dataset.driver not in {"GTiff", "COG"}:
                 return None
             rows, cols = dataset.block_shapes[0]
@@ -70,38 +67,51 @@ class RasterSource:
             empty = np.ones(shape, dtype=np.bool_)
             for band in range(1, (dataset.count if by_band else 1) + 1):
                 empty &= _unstored(dataset, shape, band)
+                if not empty.any():
+                    break
             return empty
+
+    @contextmanager
+    def _header(self) -> Iterator[Any]:
+        """The dataset, for what is known of it without its pixels."""
+        dataset = self.door.open(self.url)
+        try:
+            with self.door.env(self.url), dataset:
+                yield dataset
+        except faults() as error:
+            raise refused(self.url, f"has a broken header: {error}") from error
 
     def _read(self, window: Window, read: Any) -> Any:
         import rasterio
-        from rasterio._err import CPLE_BaseError
 
         part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         try:
             with self.door.env(self.url):
-                return read(_handle(self), part)
-        except (rasterio.errors.RasterioError, CPLE_BaseError, ImageError) as error:
-            if isinstance(error, ImageReadError):
-                raise
+                return read(_within(_handle(self), window), part)
+        except ImageReadError:
+            raise
+        except faults(ImageError) as error:
             _drop(self)
             place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
-            msg = f"{self.url}: cannot read {place}{window.col_stop}: {error}"
+            msg = told(self.url, f"cannot read {place}{window.col_stop}: {error}")
             raise ImageReadError(msg) from error
 
     def opened(self) -> Any:
         """A new dataset of the image as it was planned."""
         found = self._identity()
         if self.etag and found and found != self.etag:
-            msg = f"{self.url}: the file has changed since it was planned"
+            msg = told(self.url, "the file has changed since it was planned")
             raise ImageReadError(msg)
         return self.door.open(self.url, for_pixels=True)
 
     def _identity(self) -> str:
         """Size and time of change of a local file."""
-        path = Path(self.url)
-        if "://" in self.url or not path.exists():
+        if "://" in self.url:
             return ""
-        stat = path.stat()
+        try:
+            stat = Path(self.url).stat()
+        except OSError:  # gone: opening it says so
+            return ""
         return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
@@ -122,26 +132,48 @@ def _drop(source: RasterSource) -> None:
         dataset.close()
 
 
-def _info(url: str, dataset: Any, etag: str) -> ImageInfo:
-    from rasterio.enums import MaskFlags
+def _within(dataset: Any, window: Window) -> Any:
+    """The dataset, when the window lies in it; rasterio would give a smaller one without a word."""
+    if window.row_stop > dataset.height or window.col_stop > dataset.width:
+        msg = f"the image is {dataset.width} x {dataset.height} only"
+        raise ImageError(msg)
+    return dataset
 
-    flags = {flag for band in dataset.mask_flag_enums for flag in band}
+
+def _mask_band(dataset: Any) -> int | None:
+    """Band that says what is valid: 0 for a mask beside the bands, the number of an alpha band."""
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    if ColorInterp.alpha in dataset.colorinterp:
+        number: int = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        return number
+    return 0 if MaskFlags.per_dataset in dataset.mask_flag_enums[0] else None
+
+
+def _mask(dataset: Any, part: Any) -> Any:
+    band = _mask_band(dataset)
+    if band is None:
+        return None
+    return dataset.read(band, window=part) if band else dataset.read_masks(1, window=part)
+
+
+def _info(url: str, dataset: Any, etag: str) -> ImageInfo:
     rows, cols = dataset.block_shapes[0]
     return ImageInfo(
         url=url,
         height=dataset.height,
         width=dataset.width,
         bands=dataset.count,
-        dtype=dataset.dtypes[0],
+        dtype=pixel_type(dataset),
         driver=dataset.driver,
         nodata=dataset.nodata,
-        has_mask=bool(flags & {MaskFlags.per_dataset, MaskFlags.alpha}),
+        has_mask=_mask_band(dataset) is not None,
         block_height=rows,
         block_width=cols,
         crs=dataset.crs.to_wkt() if dataset.crs else None,
         transform=tuple(dataset.transform)[:6],
         n_gcps=len(dataset.gcps[0]),
-        has_rpcs=dataset.rpcs is not None,
+        has_rpcs=bool(dataset.tags(ns="RPC")),
         colorinterp=tuple(color.name for color in dataset.colorinterp),
         tags=dict(dataset.tags()),
         etag=etag,

@@ -24,7 +24,10 @@ _MALFORMED = (AttributeError, LookupError, TypeError)
 def is_zarr(url: str) -> bool:
     """Whether a URL or path means a Zarr store: by its ending, or by what lies in the folder."""
     place = url.partition("#")[0].rstrip("/")
-    return place.endswith(".zarr") or any((Path(place) / mark).is_file() for mark in _MARKS)
+    try:
+        return place.endswith(".zarr") or any((Path(place) / mark).is_file() for mark in _MARKS)
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ MAX_PAIRS = 20_000_000
 _CHUNK = 2_000_000
 _ROUNDS = 50
 _BASE = 4.0
+_LEAST = 0.25  # pixels; with smaller cells their numbers would not fit 64 bits in a large scene
 
 
 def keep_mask(boxes: Boxes, threshold: float, *, group: Index) -> NDArray[np.bool_]:
@@ -55,8 +56,9 @@ class _Scene:
     def __init__(self, boxes: Boxes, threshold: float, group: Index) -> None:
         self.boxes, self.threshold, self.group = boxes, threshold, group
         self.centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0), 1e-3)
-        self.levels = np.ceil(np.log(sides) / np.log(_BASE)).astype(np.int64)
+        sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0), _LEAST)
+        # Exact, unlike a logarithm: sides of level k are at least 4 ** (k - 1) and below 4 ** k.
+        self.levels = ((np.frexp(sides)[1] + 1) // 2).astype(np.int64)
 
     def resolve(self, index: Index) -> Index:
         """The survivors of some boxes (indices, best first)."""

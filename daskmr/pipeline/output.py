@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from daskmr.errors import RequestError, SinkError
-from daskmr.sinks import SINKS, write
+from daskmr.sinks import sink, write
 from daskmr.sinks.base import Provenance
 
 
@@ -35,7 +35,7 @@ class Output:
             msg = "formats: name at least one format to write"
             raise RequestError(msg)
         for name in formats:
-            SINKS.load(name)
+            sink(name)
         if "://" in out:
             return cls(url=out.rstrip("/"), formats=tuple(formats))
         folder = Path(out).absolute()

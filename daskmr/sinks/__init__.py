@@ -1,6 +1,6 @@
 """Sinks: results as files, each whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 
@@ -8,7 +8,7 @@ from daskmr.registry import Registry
 from daskmr.sinks._whole import write_all
 from daskmr.sinks.base import Provenance, Sink
 
-__all__ = ["SINKS", "Provenance", "write"]
+__all__ = ["SINKS", "Provenance", "sink", "write"]
 
 SINKS: Registry[Sink] = Registry(
     kind="format",
@@ -20,6 +20,25 @@ SINKS: Registry[Sink] = Registry(
         "parquet": "daskmr.sinks.geoparquet:GeoParquet",
     },
 )
+
+_ALIASES: Mapping[str, str] = {
+    "flatgeobuf": "fgb",
+    "geojsonl": "geojsonseq",
+    "geopackage": "gpkg",
+    "geoparquet": "parquet",
+}
+
+
+def sink(name: str) -> Sink:
+    """The sink of a name, in any case of letters, or of another word for it (``geoparquet``).
+
+    Raises
+    ------
+    UnknownNameError
+        When the table has no such name.
+    """
+    low = name.lower()
+    return SINKS.build(_ALIASES.get(low, low))
 
 
 def write(
@@ -37,7 +56,7 @@ def write(
     out
         Folder, made when it is not there, or ``s3://bucket/prefix``.
     names
-        Names of formats; one that stands twice is written once.
+        Names of formats, see `sink`; one that stands twice is written once.
     provenance
         What every feature is told of where it came from.
 
@@ -48,7 +67,8 @@ def write(
     Raises
     ------
     SinkError
-        Names the file and the cause; no new file is there.
+        Names the file and the cause. No new file is there; in an object store, where files are put
+        one by one, those before it may be.
     """
-    sinks = [SINKS.build(name) for name in dict.fromkeys(names)]
+    sinks = list(dict.fromkeys(sink(name) for name in names))
     return write_all(features, out, sinks, provenance=provenance)

@@ -1,16 +1,24 @@
 """Files that GDAL reads: headers, windows, masks, empty blocks, and what goes wrong."""
 
+import multiprocessing
 import pickle
 import threading
+import uuid
+import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from daskmr.core.grid import Window
 from daskmr.core.imagery import Pixels
@@ -155,6 +163,121 @@ def test_an_alpha_band_says_what_is_valid(tmp_path: Path) -> None:
     valid = source(image).read_valid(Window(row=30, col=0, height=4, width=5))
     assert valid is not None
     assert valid.tolist() == [[False] * 5, [False] * 5, [True] * 5, [True] * 5]
+
+
+def test_an_internal_mask_says_what_is_valid(tmp_path: Path) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 3:] = 255
+    profile = {"driver": "GTiff", "height": 64, "width": 64, "count": 3, "dtype": "uint8"}
+    with (
+        warnings.catch_warnings(action="ignore"),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
+        rasterio.io.DatasetWriter(str(tmp_path / "x.tif"), "w", sparse_ok=True, **profile) as made,
+    ):
+        made.write_mask(mask)
+    image = open_image(tmp_path / "x.tif")
+    assert image.info.has_mask
+    valid = source(image).read_valid(Window(row=9, col=1, height=2, width=4))
+    assert valid is not None
+    assert valid.tolist() == [[False, False, True, True]] * 2
+    empty = image.empty_blocks()
+    assert empty is not None
+    assert empty.all()
+
+
+def test_a_nodata_value_is_no_mask(tmp_path: Path) -> None:
+    image = open_image(write_image(tmp_path / "x.tif", PIXELS, nodata=int(PIXELS[0, 0, 0])))
+    assert not image.info.has_mask
+    assert source(image).read_valid(PART) is None
+
+
+def test_an_alpha_band_counts_beside_a_nodata_value(tmp_path: Path) -> None:
+    pixels = np.full((4, 64, 64), 255, np.uint8)
+    pixels[3, :32] = 0
+    path = write_image(tmp_path / "x.tif", pixels, photometric="RGB", alpha="yes", nodata=255)
+    image = open_image(path)
+    assert image.info.has_mask
+    valid = source(image).read_valid(Window(row=31, col=0, height=2, width=2))
+    assert valid is not None
+    assert valid.tolist() == [[False, False], [True, True]]
+
+
+def test_complex_integers_are_read_as_complex_floats(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "height": 8, "width": 9, "count": 1, "dtype": "complex_int16"}
+    with writing(tmp_path / "x.tif", profile) as write:
+        write(0, 0, np.full((1, 8, 9), 3 - 4j, np.complex64))
+    image = open_image(tmp_path / "x.tif")
+    found = source(image).read(Window(row=1, col=1, height=2, width=2))
+    assert image.info.dtype == found.dtype.name == image.data.dtype.name == "complex64"
+    assert np.unique(found).tolist() == [3 - 4j]
+
+
+def test_a_window_that_leaves_the_image_is_an_error_and_not_a_smaller_one(tmp_path: Path) -> None:
+    made = source(open_image(write_image(tmp_path / "x.tif", PIXELS)))
+    with pytest.raises(ImageReadError, match=r"rows 150 to 201, .* the image is 300 x 200 only"):
+        made.read(Window(row=150, col=0, height=51, width=10))
+
+
+def test_few_files_stay_open_however_many_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "0.tif"
+    write_image(path, PIXELS)
+    sources = []
+    for number in range(40):
+        copy = tmp_path / f"{number}.tif"
+        if number:
+            copy.write_bytes(path.read_bytes())
+        sources.append(source(open_image(copy)))
+    for made in (*sources, *sources):
+        assert np.array_equal(made.read(PART), PIXELS[:, 37:101, 101:251])
+    held = [file for file in psutil.Process().open_files() if Path(file.path).parent == tmp_path]
+    assert 0 < len(held) <= 16
+
+
+def test_the_lazy_array_is_read_in_other_processes(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "x.tif", PIXELS, tiled=True, blockxsize=64, blockysize=64)
+    cut = open_image(path).chunked((30, 34), (150,), window=PART)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        assert np.array_equal(cut.compute(scheduler=pool).values, PIXELS[:, 37:101, 101:251])
+
+
+FILES = {"GTiff": "x.tif", "NITF": "x.ntf", "PNG": "x.png", "JP2OpenJPEG": "x.jp2"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    made = {}
+    for driver, name in FILES.items():
+        made[name] = write_image(folder / name, PIXELS, driver=driver).read_bytes()
+    return made
+
+
+# GDAL words some complaints in bytes that rasterio's log cannot decode.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", FILES.values())
+@settings(
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(drawn=st.data())
+def test_broken_bytes_give_an_image_or_an_image_error(
+    name: str, files: dict[str, bytes], tmp_path: Path, drawn: st.DataObject
+) -> None:
+    broken = bytearray(files[name])
+    for _ in range(drawn.draw(st.integers(1, 6))):
+        broken[drawn.draw(st.integers(0, 1500))] = drawn.draw(st.integers(0, 255))
+    path = tmp_path / f"{uuid.uuid4().hex}{name}"
+    path.write_bytes(broken[: drawn.draw(st.integers(20, len(broken)))])
+    with suppress(ImageError):
+        image = open_image(path)
+        image.empty_blocks()
+        assert min(image.info.height, image.info.width, image.info.bands) >= 1
+        if max(image.info.height, image.info.width) < 4096:
+            window = Window(row=0, col=0, height=1, width=1)
+            source(image).read_valid(window)
+            assert source(image).read(window).shape == (image.info.bands, 1, 1)
 
 
 class _Ranges(BaseHTTPRequestHandler):

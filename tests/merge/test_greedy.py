@@ -61,6 +61,16 @@ def test_boxes_of_very_different_sizes_are_compared() -> None:
         assert survivors(found, threshold, group) == expected
 
 
+@pytest.mark.parametrize("side", [4.0**k for k in range(-5, 8)])
+def test_boxes_at_the_border_of_a_size_class_meet_their_neighbours(side: float) -> None:
+    sides = np.array([np.nextafter(side, 0), side, np.nextafter(side, np.inf), side / 4, side / 16])
+    for first in sides:
+        for second in sides:
+            pair = np.array([[0, 0, first, first], [0, 0, second, second]])
+            expected = plain(pair, 0.05, np.zeros(2, dtype=np.int64))
+            assert survivors(pair, 0.05, np.zeros(2, dtype=np.int64)) == expected
+
+
 def test_copies_of_one_box_leave_one() -> None:
     copies = np.tile([[0.0, 0, 10, 10]], (50_000, 1))
     assert survivors(copies, 0.5, np.zeros(50_000, dtype=np.int64)) == [0]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmr.errors import SinkError, UnknownNameError
-from daskmr.sinks import SINKS, write
+from daskmr.sinks import SINKS, sink, write
 from daskmr.sinks._features import features as geojson_features
 from daskmr.sinks.base import Provenance
 from daskmr.sinks.flatgeobuf import FlatGeobuf
@@ -262,6 +262,17 @@ def test_a_full_disk_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
     finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 7, finished.stderr
     assert list(out.iterdir()) == []
+
+
+def test_formats_have_other_names_too(tmp_path: Path) -> None:
+    assert sink("GeoParquet") == GeoParquet()
+    assert [sink(name) for name in ("flatgeobuf", "geopackage", "geojsonl")] == [
+        FlatGeobuf(),
+        GeoPackage(),
+        GeoJsonSeq(),
+    ]
+    paths = write(results(), str(tmp_path), ["FGB", "flatgeobuf"], provenance=PROVENANCE)
+    assert paths == [str(tmp_path / "job-1.fgb")]
 
 
 def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
