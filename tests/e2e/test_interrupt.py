@@ -48,6 +48,8 @@ def test_an_interrupted_job_cleans_up(image: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that runs in the background may have been told to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     try:
