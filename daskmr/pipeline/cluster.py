@@ -1,6 +1,7 @@
 """A Dask client for a job: the caller's own, one at an address, or a cluster of our own."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,18 +96,34 @@ def _own(workers: int | None) -> Iterator[Connection]:
     from distributed import Client, LocalCluster
 
     n_workers = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
-    with (
-        dask.config.set(_MEMORY),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=_THREADS_PER_WORKER,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield Connection(client=client, owned=True)
+    with dask.config.set(_MEMORY):
+        with _deaf_to_interrupts():
+            made = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=_THREADS_PER_WORKER,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+            )
+        with made as cluster, Client(cluster, set_as_default=False) as client:
+            yield Connection(client=client, owned=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Threads and processes that start in here never see Ctrl-C, nor do those that they start.
+
+    A terminal sends it to workers too, which would die in the middle of their answers, loudly. The
+    driver alone hears it, at the latest on leaving, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ready(connection: Connection) -> Connection:
