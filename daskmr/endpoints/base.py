@@ -48,7 +48,7 @@ class LocalModel(Protocol):
         """Name for messages and the report."""
 
     def detect(self, pixels: Pixels) -> Any:
-        """Detections in one tile, in tile pixels, in any form `daskmr.core.answers` reads.
+        """Detections in one tile, in tile pixels, in any form `daskmr.decode.answers` reads.
 
         Parameters
         ----------

@@ -28,7 +28,7 @@ class CallableModel:
     name: str
     """How reports call it."""
     function: Callable[[Pixels], Any]
-    """Takes an array (band, y, x); answers what `daskmr.core.answers.decode` reads."""
+    """Takes an array (band, y, x); answers what `daskmr.decode.answers.decode` reads."""
 
     def detect(self, pixels: Pixels) -> Any:
         """What the function says of one tile."""

@@ -16,7 +16,7 @@ class Model(Protocol):
     """Whether many threads may call `detect` of one instance at once."""
 
     def detect(self, pixels: Pixels) -> object:
-        """What `daskmr.core.answers.decode` reads: a FeatureCollection, in tile pixels.
+        """What `daskmr.decode.answers.decode` reads: a FeatureCollection, in tile pixels.
 
         Parameters
         ----------

@@ -7,10 +7,10 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Protocol
 
-from daskmr.core.answers import decode
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size, Tile
 from daskmr.core.imagery import Pixels
+from daskmr.decode.answers import decode
 from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.endpoints.caller import Caller, Reply, caller
 from daskmr.errors import BadResponseError, DaskmrError, EncodeError, EndpointError

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daskmr.core.answers import decode
 from daskmr.core.boxes import Boxes, iou
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
 from daskmr.core.imagery import Pixels
+from daskmr.decode.answers import decode
 from daskmr.models.blobs import Blobs
 
 _FINE = 8  # samples of a disc along each side of a pixel

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskmr.core.answers import decode
 from daskmr.core.grid import Size
 from daskmr.core.imagery import Pixels
+from daskmr.decode.answers import decode
 from daskmr.errors import BadResponseError, RequestError, UnknownNameError
 from daskmr.models import MODELS, build, parse_attributes
 from daskmr.models.base import ModelFault

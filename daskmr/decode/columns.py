@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daskmr.core.boxes import bounds, polygons
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
-from daskmr.core.shapes import Drop
+from daskmr.decode.shapes import Drop
 from daskmr.errors import BadResponseError
 
 MAX_FEATURES = 100_000

@@ -23,10 +23,10 @@ import numpy as np
 import shapely
 
 from daskmr.core.boxes import bounds, polygons
-from daskmr.core.columns import check_count, from_arrays, from_frame, json_text, refused, usable
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
-from daskmr.core.shapes import Drop, Ring, Unusable, is_number, polygons_of, shape_of
+from daskmr.decode.columns import check_count, from_arrays, from_frame, json_text, refused, usable
+from daskmr.decode.shapes import Drop, Ring, Unusable, is_number, polygons_of, shape_of
 
 _NO_BOX = (nan, nan, nan, nan)
 _OWN = frozenset({"imageGeometry", "imageBBox", "featureClasses"})

@@ -10,10 +10,10 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskmr.core import columns
-from daskmr.core.answers import decode
 from daskmr.core.features import Detections, Sighting, dumps, gather
 from daskmr.core.grid import Size, Window
+from daskmr.decode import columns
+from daskmr.decode.answers import decode
 from daskmr.errors import BadResponseError
 
 TILE = Size(height=512, width=512)
