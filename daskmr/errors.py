@@ -10,7 +10,8 @@
     ├── EncodeError             one tile cannot be put into the tile format
     ├── EndpointError           one call of a model endpoint failed; says whether a retry can help
     │   ├── CapacityError       busy or throttled: wait, then try again
-    │   ├── TransientError      server fault, reset, timeout: a few more tries
+    │   ├── TransientError      server fault, reset: a few more tries
+    │   │   └── SilentError     no answer in time: one more try
     │   ├── BadResponseError    answered, but not with features: one more try
     │   ├── PermanentError      this tile will never be accepted
     │   ├── AuthError           credentials are missing or were refused
@@ -88,7 +89,8 @@ class EndpointError(DaskmrError):
     """
 
     max_attempts: ClassVar[int] = 1
-    """How often a call that fails like this may be made in all."""
+    """How often a call that fails like this may be made in all; waiting for an endpoint that is
+    busy or away is not bounded by it."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
@@ -96,11 +98,13 @@ class EndpointError(DaskmrError):
         self.attempts = 1
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), str(self), self.reason)
+        return _rebuild, (type(self), str(self), self.__dict__)
 
 
-def _rebuild(cls: type[EndpointError], message: str, reason: str) -> EndpointError:
-    return cls(message, reason=reason)
+def _rebuild(cls: type[EndpointError], message: str, state: dict[str, object]) -> EndpointError:
+    error = cls(message, reason="")
+    error.__dict__.update(state)
+    return error
 
 
 class CapacityError(EndpointError):
@@ -112,17 +116,21 @@ class CapacityError(EndpointError):
         Seconds that the endpoint asked us to wait; None when it did not say.
     """
 
-    max_attempts = 12
-
     def __init__(self, message: str, *, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
 
 
 class TransientError(EndpointError):
-    """A fault of the server or the network that may pass (5xx, reset, timeout)."""
+    """A fault of the server or the network that may pass (5xx, reset)."""
 
     max_attempts = 4
+
+
+class SilentError(TransientError):
+    """The endpoint did not answer within the time for one call."""
+
+    max_attempts = 2
 
 
 class BadResponseError(EndpointError):
@@ -140,10 +148,9 @@ class AuthError(EndpointError):
 
 
 class UnreachableError(EndpointError):
-    """Nothing listens at the endpoint's address."""
+    """Nothing listens at the endpoint's address: wait, it may come back."""
 
     exit_code = 5
-    max_attempts = 4
 
 
 class SinkError(DaskmrError):

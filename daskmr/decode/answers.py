@@ -25,6 +25,8 @@ import shapely
 from daskmr.core.boxes import bounds, polygons
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
+from daskmr.core.wire import Answer
+from daskmr.decode import AnswerForm
 from daskmr.decode.columns import check_count, from_arrays, from_frame, json_text, refused, usable
 from daskmr.decode.shapes import Drop, Ring, Unusable, is_number, polygons_of, shape_of
 
@@ -43,7 +45,7 @@ _DEPRECATED = frozenset(
 )
 
 
-def decode(answer: object, *, tile: Size) -> Detections:
+def decode(answer: object, *, tile: Size, form: AnswerForm = AnswerForm()) -> Detections:
     """Detections of one tile, whatever form the model gave them in.
 
     Parameters
@@ -67,6 +69,8 @@ def decode(answer: object, *, tile: Size) -> Detections:
     >>> found.labels, found.boxes.tolist()
     (['car'], [[0.0, 0.0, 8.0, 4.0]])
     """
+    if isinstance(answer, Answer):
+        answer = answer.body
     try:
         if isinstance(answer, bytes | bytearray | str):
             return _collection(_parsed(answer), tile)

@@ -1,20 +1,28 @@
 """When a call is made again, and after how long: a pure function of error and attempt."""
 
-from daskmr.errors import CapacityError, EndpointError
+from daskmr.errors import CapacityError, EndpointError, UnreachableError
 
-DEADLINE_S = 300.0
-"""Seconds after which a tile gets no further attempt."""
+PATIENCE_S = 600.0
+"""Seconds for which a tile waits for an endpoint that is busy or away."""
 MAX_WAIT_S = 60.0
 """Most seconds that an endpoint's Retry-After is honoured."""
 _CAP_S = 20.0
-_BASE_S = {True: 0.5, False: 0.25}
+_BASE_S = 0.25
 
 
-def delay_s(error: EndpointError, attempt: int, uniform: float) -> float | None:
+def is_waiting(error: EndpointError) -> bool:
+    """Whether the tile is not to blame and only has to wait: no attempt is spent."""
+    return isinstance(error, CapacityError | UnreachableError)
+
+
+def delay_s(
+    error: EndpointError, attempt: int, uniform: float, *, round_trip_s: float = 0.0
+) -> float | None:
     """Seconds to wait before the next attempt; None to give up.
 
-    Waits grow by doubling, with full jitter, up to a cap. An endpoint that is busy and says when to
-    come back is taken at its word.
+    Waits grow by doubling up to a cap: with full jitter after a fault, with half of it while the
+    endpoint is busy, from about the time that a call takes. An endpoint that is busy and says when
+    to come back is taken at its word.
 
     Parameters
     ----------
@@ -25,10 +33,14 @@ def delay_s(error: EndpointError, attempt: int, uniform: float) -> float | None:
         a tile that waited for a busy endpoint keeps its tries for faults.
     uniform
         A random number, 0 to 1.
+    round_trip_s
+        Seconds of a call that succeeds.
     """
-    if attempt >= error.max_attempts:
-        return None
-    busy = isinstance(error, CapacityError)
+    if not is_waiting(error):
+        if attempt >= error.max_attempts:
+            return None
+        return uniform * min(_CAP_S, _BASE_S * 2.0**attempt)
     if isinstance(error, CapacityError) and error.retry_after_s is not None:
         return min(error.retry_after_s, MAX_WAIT_S)
-    return uniform * min(_CAP_S, _BASE_S[busy] * 2.0**attempt)
+    base = max(_BASE_S, round_trip_s)
+    return (0.5 + 0.5 * uniform) * min(_CAP_S, base * 2.0 ** min(attempt - 1, 10))

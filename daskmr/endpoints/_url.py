@@ -1,6 +1,7 @@
 """Which URLs a model may have: those that every parser reads in the same way."""
 
 import re
+from ipaddress import IPv4Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from daskmr.errors import RequestError
@@ -8,6 +9,11 @@ from daskmr.errors import RequestError
 PORTS = {"http": 80, "https": 443}
 """Ports that a URL need not name."""
 
+_WRAPPED = (
+    (ip_network("64:ff9b::/96"), 0),  # NAT64: the last 32 bits are an IPv4 address (RFC 6052)
+    (ip_network("2002::/16"), 80),  # 6to4: bits 16 to 48 (RFC 3056)
+)
+_RESERVED = (ip_network("192.0.0.0/24"), ip_network("100.64.0.0/10"))
 _PLAIN = re.compile(r"[!-\[\]-~]+")
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
@@ -42,3 +48,42 @@ def server_url(url: str) -> SplitResult:
     shown = url.rpartition("@")[2].partition("?")[0]
     msg = f"model: {shown!r} is not an http:// or https:// URL of a server"
     raise RequestError(msg)
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the public internet, also where IPv6 wraps an IPv4 address.
+
+    Examples
+    --------
+    >>> is_public("93.184.216.34"), is_public("169.254.169.254"), is_public("::ffff:10.0.0.1")
+    (True, False, False)
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, IPv4Address):
+        return found.is_global and not any(found in net for net in _RESERVED)
+    inner = found.ipv4_mapped
+    for network, shift in _WRAPPED:
+        if found in network:
+            inner = IPv4Address(int(found) >> shift & 0xFFFFFFFF)
+    return is_public(str(inner)) if inner is not None else found.is_global
+
+
+def check_public(parts: SplitResult) -> None:
+    """Refuse a host that is a private address, or that could be read as one.
+
+    Names are looked at again when they are resolved.
+
+    Raises
+    ------
+    RequestError
+        Names the host.
+    """
+    host = (parts.hostname or "").rstrip(".")
+    looks_like_a_number = not re.search(r"[a-z_-]", host.removeprefix("0x")) or "0x" in host
+    is_literal = ":" in host or looks_like_a_number
+    if (is_literal and not is_public(host)) or host.rpartition(".")[2] in {"localhost", "internal"}:
+        msg = f"model: {host!r} is not a public address"
+        raise RequestError(msg)

@@ -1,8 +1,9 @@
 """What a model endpoint is: something that answers a tile with features."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from daskmr.core.imagery import Pixels
+from daskmr.core.wire import Answer
 
 
 @runtime_checkable
@@ -15,13 +16,20 @@ class Endpoint(Protocol):
 
     @property
     def name(self) -> str:
-        """Address for messages and the report; never holds a secret."""
+        """Address for messages and the report; never holds a secret.
+
+        Endpoints of one name share one capacity, whatever job they serve.
+        """
 
     @property
-    def concurrency(self) -> int:
-        """Calls that the whole cluster may have in flight."""
+    def concurrency(self) -> int | Literal["auto"]:
+        """Calls that the whole cluster may have in flight; ``auto``: found by asking or trying."""
 
-    async def invoke(self, payload: bytes, *, content_type: str) -> bytes:
+    @property
+    def max_payload_bytes(self) -> int | None:
+        """Most bytes of one tile; None when there is no known limit."""
+
+    async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
         """One attempt at one tile, on the process's endpoint loop.
 
         Raises
@@ -37,6 +45,36 @@ class Endpoint(Protocol):
         ------
         UnreachableError, AuthError
         """
+
+
+@runtime_checkable
+class ControlPlane(Protocol):
+    """An endpoint that somebody can be asked about."""
+
+    def resolved(self, *, key: str) -> Self:
+        """The endpoint as one image of one job calls it; asks the control plane.
+
+        Parameters
+        ----------
+        key
+            Names the job and the image: the same key gives the same endpoint.
+
+        Raises
+        ------
+        RequestError
+            When there is no such endpoint or variant, or it is not in service.
+        """
+
+    def capacity(self) -> int | None:
+        """Calls that it stands at present; None when nobody can say. Asks the control plane."""
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """An endpoint whose credentials can be renewed."""
+
+    async def refresh(self) -> None:
+        """Renew them; called once by a call that was refused."""
 
 
 @runtime_checkable

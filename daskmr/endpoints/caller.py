@@ -6,17 +6,21 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
-from daskmr.endpoints._retry import DEADLINE_S, delay_s
-from daskmr.endpoints.base import Endpoint
-from daskmr.endpoints.http import close_sessions
-from daskmr.errors import EndpointError
+from daskmr.core.wire import Answer
+from daskmr.endpoints._retry import PATIENCE_S, delay_s, is_waiting
+from daskmr.endpoints._wire import close_sessions
+from daskmr.endpoints.base import Endpoint, Refreshing
+from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, is_fault
+from daskmr.endpoints.shares import Grant, Report
+from daskmr.errors import AuthError, EndpointError
 
+T = TypeVar("T")
 _JOIN_S = 5.0
 
 
@@ -24,7 +28,7 @@ _JOIN_S = 5.0
 class Reply:
     """An answer of an endpoint."""
 
-    body: bytes
+    answer: Answer
     """What it said."""
     attempts: int
     """Calls that were made."""
@@ -32,53 +36,197 @@ class Reply:
     """Time of the call that succeeded."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a job may use an endpoint."""
+
+    job: str
+    """Name of the job: jobs take turns."""
+    capacity: int | None = None
+    """Calls that the endpoint stands in all; None: found by trying."""
+    share: int | None = None
+    """This process's part of it to begin with; None without a capacity."""
+    processes: int = 1
+    """Processes that began with a share."""
+    patience_s: float = PATIENCE_S
+    """Seconds for which a tile waits for an endpoint that is busy or away."""
+
+
 @dataclass
 class Caller:
-    """Calls one endpoint, with retries, never more at once than this process's share.
+    """One region's calls of one endpoint, with retries; use it in a ``with`` block.
 
-    A call keeps its place while it waits for its next attempt, so that an endpoint in trouble is
+    A call keeps its slot while it waits for its next attempt, so that an endpoint in trouble is
     asked less, not more.
     """
 
     endpoint: Endpoint
     """Whom to call."""
-    share: int
-    """Most calls in flight from this process."""
+    terms: Terms
+    """How."""
+    _refused: AuthError | None = None
+    _line: "_Line" = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Make room for the share."""
-        self._slots = asyncio.Semaphore(self.share)
+    def __enter__(self) -> "Caller":
+        self._line = _line(os.getpid(), self.endpoint.name)
+        terms = self.terms
+        self._line.tell(
+            lambda it: it.join(
+                terms.job, terms.capacity, terms.share, processes=terms.processes
+            )
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.tell(lambda it: it.leave(self.terms.job))
+
+    @property
+    def limit(self) -> int:
+        """Calls that this process may have in flight now."""
+        return self._line.limiter.limit
 
     def submit(self, payload: bytes, content_type: str) -> "Future[Reply]":
         """Begin a call; the future ends with a `Reply`, or with an EndpointError.
 
         The error's ``attempts`` says how many calls were made. Cancelling the future ends the call.
         """
-        return _loop(os.getpid()).run(self._call(payload, content_type))
+        return self._line.loop.run(self._call(payload, content_type))
 
     async def _call(self, payload: bytes, content_type: str) -> Reply:
-        async with self._slots:
-            deadline = monotonic() + DEADLINE_S
-            failures = Counter[type[EndpointError]]()
-            while True:
-                started = monotonic()
-                try:
-                    body = await self.endpoint.invoke(payload, content_type=content_type)
-                except EndpointError as error:
-                    failures[type(error)] += 1
-                    wait_s = delay_s(error, failures[type(error)], random.random())  # noqa: S311
-                    if wait_s is None or monotonic() + wait_s > deadline:
-                        error.attempts = failures.total()
-                        raise
-                    await asyncio.sleep(wait_s)
-                else:
-                    return Reply(body, failures.total() + 1, monotonic() - started)
+        limiter = self._line.limiter
+        await limiter.take(self.terms.job)
+        try:
+            return await _Attempts(self, limiter, payload, content_type).run()
+        finally:
+            limiter.give()
 
 
-def caller(endpoint: Endpoint, *, share: int) -> Caller:
-    """The process's one caller of an endpoint; a forked child does not use its parent's."""
-    with _LOCK:
-        return _CALLERS.setdefault((os.getpid(), endpoint, share), Caller(endpoint, share))
+@dataclass
+class _Attempts:
+    """The attempts at one tile; it holds a slot of the limiter."""
+
+    caller: Caller
+    limiter: Limiter
+    payload: bytes
+    content_type: str
+    failures: Counter[type[EndpointError]] = field(default_factory=Counter)
+    n_refreshed: int = 0
+
+    async def run(self) -> Reply:
+        """Attempt until there is an answer, or an error that no further attempt can help."""
+        deadline = monotonic() + self.caller.terms.patience_s
+        last: EndpointError | None = None
+        while True:
+            is_probe = await self._permission(deadline, last)
+            started = monotonic()
+            try:
+                answer = await self._attempt()
+            except EndpointError as error:
+                last = error
+                self.failures[type(error)] += 1
+                await self._pause(error, deadline)
+            except asyncio.CancelledError:
+                if is_probe:
+                    self.limiter.abandoned()
+                raise
+            else:
+                seconds = monotonic() - started
+                self.limiter.answered(seconds)
+                return Reply(answer, self.failures.total() + 1, seconds)
+
+    async def _permission(self, deadline: float, last: EndpointError | None) -> bool:
+        """Wait until the endpoint may be asked; True when this call is a probe."""
+        if self.caller._refused is not None:  # noqa: SLF001 - one class in two
+            raise self._given_up(self.caller._refused)  # noqa: SLF001
+        if not self.limiter.is_away:
+            return False
+        if last is None or is_waiting(last) or not is_fault(last):
+            end = deadline
+        else:
+            end = min(deadline, monotonic() + GIVE_UP_FAULTS_S - self.limiter.away_s())
+        is_probe = await self.limiter.open_door(end)
+        still_away: bool = self.limiter.is_away
+        if not is_probe and still_away and last is not None:
+            raise self._given_up(last)
+        return is_probe
+
+    async def _attempt(self) -> Answer:
+        endpoint = self.caller.endpoint
+        try:
+            return await endpoint.invoke(self.payload, content_type=self.content_type)
+        except AuthError as error:
+            if self.n_refreshed or not isinstance(endpoint, Refreshing):
+                self.caller._refused = error  # noqa: SLF001
+                raise
+            self.n_refreshed += 1
+            self.failures[type(error)] += 1
+            await endpoint.refresh()
+            return await self._attempt()
+
+    async def _pause(self, error: EndpointError, deadline: float) -> None:
+        """Wait for the next attempt, or give up."""
+        self.limiter.failed(error)
+        wait_s = delay_s(
+            error,
+            self.failures[type(error)],
+            random.random(),  # noqa: S311 - jitter
+            round_trip_s=self.limiter.congestion.round_trip_s,
+        )
+        if wait_s is None or monotonic() + wait_s > deadline:
+            raise self._given_up(error)
+        await asyncio.sleep(wait_s)
+        if self.limiter.is_overfull and not self.limiter.is_away:
+            self.limiter.give()
+            await self._take_again()
+
+    async def _take_again(self) -> None:
+        try:
+            await self.limiter.take(self.caller.terms.job, first=True)
+        except asyncio.CancelledError:
+            self.limiter.in_flight += 1  # the one that `Caller` gives back
+            raise
+
+    def _given_up(self, error: EndpointError) -> EndpointError:
+        error.attempts = self.failures.total()
+        return error
+
+
+@dataclass
+class _Line:
+    """A process's way to one endpoint."""
+
+    loop: "_Loop"
+    limiter: Limiter
+
+    def tell(self, act: Callable[[Limiter], None]) -> None:
+        """Do something with the limiter, on its loop."""
+        self.loop.run(_done(act, self.limiter)).result()
+
+
+async def _done(act: Callable[[Limiter], T], limiter: Limiter) -> T:
+    return act(limiter)
+
+
+def reports() -> dict[str, Report]:
+    """What this process has to say of each endpoint that a job uses; from any thread."""
+    lines = {name: line for (pid, name), line in list(_LINES.items()) if pid == os.getpid()}
+    return {name: line.limiter.report() for name, line in lines.items() if not line.limiter.is_idle}
+
+
+def grant(name: str, granted: Grant | None) -> None:
+    """Pass on what the coordinator granted for an endpoint; None when there is none any more."""
+    line = _LINES.get((os.getpid(), name))
+    if line is None:
+        return
+    limiter = line.limiter
+    line.loop.call(limiter.alone) if granted is None else line.loop.call(limiter.granted, granted)
+
+
+def scaled(name: str, job: str, capacity: int) -> None:
+    """Pass on that an endpoint has another capacity now."""
+    line = _LINES.get((os.getpid(), name))
+    if line is not None:
+        line.loop.call(line.limiter.scaled, job, capacity)
 
 
 class _Loop:
@@ -90,8 +238,11 @@ class _Loop:
         self._thread.start()
         atexit.register(self.stop)
 
-    def run(self, call: Coroutine[Any, Any, Reply]) -> "Future[Reply]":
+    def run(self, call: Coroutine[Any, Any, T]) -> "Future[T]":
         return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    def call(self, act: Callable[..., object], *args: object) -> None:
+        self._loop.call_soon_threadsafe(act, *args)
 
     def stop(self) -> None:
         """Close clients and end the thread."""
@@ -111,15 +262,17 @@ class _Loop:
 
 _LOCK = threading.Lock()
 _LOOPS: dict[int, _Loop] = {}
-_CALLERS: dict[tuple[int, Endpoint, int], Caller] = {}
+_LINES: dict[tuple[int, str], _Line] = {}
 os.register_at_fork(
     before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
 )
 
 
-def _loop(pid: int) -> _Loop:
-    """The loop of a process; a forked child does not use its parent's."""
+def _line(pid: int, name: str) -> _Line:
+    """A process's one way to an endpoint; a forked child does not use its parent's."""
     with _LOCK:
         if pid not in _LOOPS:
             _LOOPS[pid] = _Loop()
-        return _LOOPS[pid]
+        if (pid, name) not in _LINES:
+            _LINES[pid, name] = _Line(_LOOPS[pid], Limiter())
+        return _LINES[pid, name]

@@ -122,7 +122,8 @@ def _identity(url: str) -> str:
 def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:
     """*more*, and what stores, the network and codecs raise; the codecs of Zarr share no error."""
     from aiohttp import ClientError as HttpError
-    from botocore.exceptions import BotoCoreError, ClientError
+
+    from daskmr.aws import faults
 
     codecs = (ValueError, RuntimeError, EOFError, zlib.error, LZMAError)
-    return (*more, OSError, *codecs, BotoCoreError, ClientError, HttpError)
+    return (*more, OSError, *codecs, *faults(), HttpError)

@@ -29,7 +29,7 @@ class Account:
         self._regions = regions
         self._selection = selection
         self.written: list[str] = []
-        """Names of the parts, in the order in which their regions ended."""
+        """Names of the parts that hold features or failures, as their regions ended."""
         self.outcomes: Counter[TileStatus] = Counter()
         self.reasons: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -48,7 +48,8 @@ class Account:
             self.outcomes[TileStatus.FAILED] += self.n_tiles(region)
             self.reasons["WORKER_LOST"] += self.n_tiles(region)
             return
-        self.written.append(summary.region)
+        if summary.n_features or summary.outcomes.get(TileStatus.FAILED):
+            self.written.append(summary.region)
         self.outcomes.update({TileStatus(status): n for status, n in summary.outcomes.items()})
         self.reasons.update(summary.reasons)
         self.dropped.update(summary.dropped)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from daskmr.core.grid import Region, RegionGrid, Window
 from daskmr.core.imagery import ImageInfo, Pixels
+from daskmr.endpoints.base import Endpoint
 from daskmr.errors import ImageReadError
 from daskmr.image.base import Source
+from daskmr.pipeline.coordinator import attend, make_way
 from daskmr.pipeline.job import Job
 from daskmr.pipeline.progress import tick
 from daskmr.pipeline.region import process_region
@@ -112,16 +114,19 @@ def _name(job: Job) -> str:
 
 def _from_source(job: Job, source: Source, block_id: tuple[int, int]) -> NDArray[Any]:
     region = job.regions.region(*block_id)
-    return _as_block(process_region(job, region, source, tick=tick(job.job_id)))
+    return _run(job, region, source)
 
 
 def _from_block(block: Pixels, job: Job, block_id: tuple[int, ...]) -> NDArray[Any]:
     region = job.regions.region(*block_id[-2:])
     source = ArrayBlock(job.info, job.regions.grid.region_window(region), np.asarray(block))
-    return _as_block(process_region(job, region, source, tick=tick(job.job_id)))
+    return _run(job, region, source)
 
 
-def _as_block(summary: object) -> NDArray[Any]:
+def _run(job: Job, region: Region, source: Source) -> NDArray[Any]:
+    if isinstance(job.model, Endpoint):
+        attend()
+    summary = process_region(job, region, source, tick=tick(job.job_id), stalled=make_way)
     block = np.empty((1, 1), dtype=object)
     block[0, 0] = summary
     return block

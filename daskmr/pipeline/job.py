@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from daskmr.core.grid import RegionGrid
 from daskmr.core.imagery import ImageInfo
 from daskmr.core.selection import Selection
+from daskmr.decode import AnswerForm
 from daskmr.encode.base import TileEncoder
 from daskmr.endpoints.base import Endpoint, LocalModel
+from daskmr.endpoints.caller import Terms
 from daskmr.store import PartStore
 
 
@@ -27,8 +29,14 @@ class Job:
     """What answers a tile."""
     encoder: TileEncoder
     """How a remote endpoint gets its tiles."""
-    share: int
-    """Calls of a remote endpoint that one worker process may have in flight."""
+    terms: Terms
+    """How each worker process may use a remote endpoint."""
+    answers: AnswerForm
+    """How the model spells what it found."""
+    max_batch: int | None
+    """Most tiles in one call; None: as many as the model takes."""
+    linger_s: float
+    """Seconds that a tile waits for others to share a call with."""
     parts: PartStore
     """Where results of regions go."""
     skip_nodata: bool

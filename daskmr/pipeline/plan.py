@@ -8,6 +8,7 @@ from daskmr.core.grid import RegionGrid, Size, TileGrid, Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.core.roi import parse_roi, roi_window
 from daskmr.core.selection import Mask, Selection, over_empty_blocks, touching
+from daskmr.decode import AnswerForm
 from daskmr.encode import encoder
 from daskmr.encode.base import TileEncoder
 from daskmr.endpoints import choose
@@ -19,6 +20,7 @@ from daskmr.geolocate.table import roi_to_pixels
 from daskmr.image import Image, open_image
 from daskmr.merge import merger
 from daskmr.merge.base import Merge
+from daskmr.pipeline.capacity import hints
 from daskmr.pipeline.describe import plan_html, plan_text
 from daskmr.pipeline.regions import plan_regions
 from daskmr.pipeline.settings import Settings
@@ -41,6 +43,8 @@ class Plan:
     """What answers a tile."""
     encoder: TileEncoder
     """How a remote endpoint gets its tiles."""
+    answers: AnswerForm
+    """How the model spells what it found."""
     merge: Merge
     """How duplicates are merged."""
     sensor: SensorModel | None
@@ -102,12 +106,8 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
     """
     merge = merger(settings.merge, {"iou_threshold": settings.iou})
     tile_encoder = encoder(settings.tile_format, settings.tile_compression)
-    endpoint = choose(
-        model,
-        parameters=settings.parameters,
-        concurrency=settings.concurrency,
-        timeout_s=settings.timeout_s,
-    )
+    answers = AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes))
+    endpoint = choose(model, parameters=settings.parameters, hints=hints(model, settings))
     opened = open_image(image)
     if isinstance(endpoint, Endpoint):
         tile_encoder.check(opened.info)
@@ -121,6 +121,7 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
         image=opened,
         model=endpoint,
         encoder=tile_encoder,
+        answers=answers,
         merge=merge,
         sensor=sensor,
         regions=plan_regions(grid, opened.info, whole=opened.source is None),

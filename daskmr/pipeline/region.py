@@ -27,7 +27,14 @@ Tick = Callable[[int, int], None]
 """Told of tiles that ended, and of their pixels."""
 
 
-def process_region(job: Job, region: Region, source: Source, *, tick: Tick) -> RegionSummary:
+def process_region(
+    job: Job,
+    region: Region,
+    source: Source,
+    *,
+    tick: Tick,
+    stalled: Callable[[], None] = lambda: None,
+) -> RegionSummary:
     """Run the model on the selected tiles of a region and write its part.
 
     Parameters
@@ -40,6 +47,8 @@ def process_region(job: Job, region: Region, source: Source, *, tick: Tick) -> R
         Where the pixels come from: the re-opened image, or the region's own block of an array.
     tick
         Called whenever a tile has ended.
+    stalled
+        Called once when the endpoint lets the region wait for long.
 
     Raises
     ------
@@ -48,20 +57,19 @@ def process_region(job: Job, region: Region, source: Source, *, tick: Tick) -> R
     """
     seconds: Seconds = defaultdict(float)
     ledger = _Ledger(tick)
-    calls = _calls(job, ledger, seconds)
     mask = job.selection.of_region(region)
-    started = perf_counter()
-    for tile, pixels in tile_pixels(job.regions.grid, region, mask, source=source):
-        seconds["read"] += perf_counter() - started
-        if isinstance(pixels, ImageReadError):
-            ledger.failed(tile, pixels, 0)
-        elif job.skip_nodata and _is_empty(pixels, tile.window, job.info, source=source):
-            ledger.skipped(tile)
-        else:
-            ledger.n_pixels += pixels.shape[1] * pixels.shape[2]
-            calls.start(tile, pixels)
+    with _calls(job, ledger, seconds, stalled=stalled) as calls:
         started = perf_counter()
-    calls.finish()
+        for tile, pixels in tile_pixels(job.regions.grid, region, mask, source=source):
+            seconds["read"] += perf_counter() - started
+            if isinstance(pixels, ImageReadError):
+                ledger.failed(tile, pixels, 0)
+            elif job.skip_nodata and _is_empty(pixels, tile.window, job.info, source=source):
+                ledger.skipped(tile)
+            else:
+                ledger.n_pixels += pixels.shape[1] * pixels.shape[2]
+                calls.start(tile, pixels)
+            started = perf_counter()
     part = Part(features=gather(ledger.sightings), outcomes=ledger.sorted())
     started = perf_counter()
     job.parts.write(region.id, part)
@@ -69,10 +77,10 @@ def process_region(job: Job, region: Region, source: Source, *, tick: Tick) -> R
     return _summary(region, part, ledger.n_pixels, seconds=seconds)
 
 
-def _calls(job: Job, ledger: "_Ledger", seconds: Seconds) -> Calls:
+def _calls(job: Job, ledger: "_Ledger", seconds: Seconds, *, stalled: Callable[[], None]) -> Calls:
     if isinstance(job.model, Endpoint):
-        return RemoteCalls(job, ledger, seconds)
-    return LocalCalls(job.model, ledger, seconds)
+        return RemoteCalls(job, ledger, seconds, stalled)
+    return LocalCalls(job, ledger, seconds)
 
 
 class _Ledger:

@@ -23,6 +23,7 @@ from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.errors import JobError
 from daskmr.geolocate.table import to_world
 from daskmr.pipeline.account import Account
+from daskmr.pipeline.capacity import resolved, terms
 from daskmr.pipeline.cluster import Connection, connect
 from daskmr.pipeline.describe import report_html, report_text
 from daskmr.pipeline.feed import run_regions
@@ -99,17 +100,20 @@ def provenance(plan: Plan) -> Provenance:
 
 
 def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
-    capacity = getattr(plan.model, "concurrency", 1)
+    model, settings = resolved(plan), plan.settings
     return Job(
-        job_id=plan.settings.job_id,
+        job_id=settings.job_id,
         info=plan.info,
         regions=plan.regions,
         selection=plan.selection,
-        model=plan.model,
+        model=model,
         encoder=plan.encoder,
-        share=max(1, capacity // connection.n_workers()),
+        terms=terms(model, settings, connection),
+        answers=plan.answers,
+        max_batch=settings.batch,
+        linger_s=settings.linger_s,
         parts=parts,
-        skip_nodata=plan.settings.skip_nodata,
+        skip_nodata=settings.skip_nodata,
     )
 
 

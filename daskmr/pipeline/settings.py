@@ -2,14 +2,21 @@
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from daskmr.core.grid import Size, Strategy
+from daskmr.endpoints import PATIENCE_S
 from daskmr.errors import RequestError
 
+_ABOVE_ZERO = ("timeout_s", "patience_s", "batch")
+_MOST_LINGER_S = 60
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +44,23 @@ class Settings:
     """Overlap (intersection over union) above which `merge` takes two features for one."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the model: headers of an HTTP endpoint, ``CustomAttributes`` of a built-in."""
-    concurrency: int | None = None
-    """Calls a remote endpoint may have in flight, over the whole cluster; None: its own default."""
+    endpoint_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the endpoint's class, such as ``role`` of a SageMaker endpoint."""
+    concurrency: int | Literal["auto"] | None = None
+    """Calls a remote endpoint may have in flight, over the whole cluster; ``auto``: found by asking
+    or trying; None: its own default."""
     timeout_s: float | None = None
     """Seconds for one call of a remote endpoint; None: its own default."""
+    patience_s: float = PATIENCE_S
+    """Seconds for which a tile waits for an endpoint that is busy or away."""
+    batch: int | None = None
+    """Most tiles in one call of a model that takes several; None: as many as it takes."""
+    linger_s: float = 0.05
+    """Seconds that a tile waits for others to share a call with."""
+    answer_format: str = "auto"
+    """Convention of the model's answers (see docs/models.md)."""
+    classes: Sequence[str] = ()
+    """Names of the class numbers that the model answers, from 0."""
     feature_properties: Sequence[Mapping[str, Any]] = ()
     """Properties given to every feature of the result, merged in this order."""
     job_id: str = ""
@@ -65,11 +85,18 @@ class Settings:
             found.append(f"strategy: {self.strategy!r} is neither 'cover' nor 'fixed'")
         if not 0 <= self.iou <= 1:
             found.append(f"iou: {self.iou!r} is not within 0 and 1")
-        for name in ("concurrency", "timeout_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                found.append(f"{name}: {value!r} is not above 0")
+        found.extend(self._bad_numbers())
         return found
+
+    def _bad_numbers(self) -> Iterator[str]:
+        numbers = {name: getattr(self, name) for name in _ABOVE_ZERO}
+        if self.concurrency != "auto":
+            numbers["concurrency"] = self.concurrency
+        for name, value in numbers.items():
+            if value is not None and not (_is_number(value) and value > 0):
+                yield f"{name}: {value!r} is not above 0"
+        if not (_is_number(self.linger_s) and 0 <= self.linger_s <= _MOST_LINGER_S):
+            yield f"linger_s: {self.linger_s!r} is not within 0 and {_MOST_LINGER_S}"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:

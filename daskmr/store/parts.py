@@ -7,6 +7,7 @@ A part appears whole or not at all, and its content depends on the tiles' answer
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from daskmr.core.features import COLUMNS
 from daskmr.core.report import TileOutcome, TileStatus
 from daskmr.errors import StoreError
 
+_READERS = 8
 _TILES = b"daskmr:tiles"
 _GEO = {
     "version": "1.1.0",
@@ -81,8 +83,9 @@ class PartStore:
         return _parsed(table)
 
     def read_all(self, names: Sequence[str]) -> Iterator[Part]:
-        """The parts of those names, one after the other."""
-        return (self.read(name) for name in names)
+        """The parts of those names, in their order; several are read at once."""
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="daskmr-parts") as pool:
+            yield from pool.map(self.read, names)
 
     def probe(self) -> str:
         """Write a small file that `sees` finds again, and return its name."""

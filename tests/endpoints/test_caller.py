@@ -7,18 +7,22 @@ from threading import Barrier
 
 from aiohttp import web
 
-from daskmr.endpoints.caller import Caller, caller
+from daskmr.endpoints.caller import Caller, Terms
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.testing.contracts_endpoints import invoke_once
 from daskmr.testing.servers import EMPTY, saying, serving
 
 BEGIN = """
 import os, sys
-from daskmr.endpoints.caller import caller
+from daskmr.endpoints.caller import Caller, Terms
 from daskmr.endpoints.http import HttpEndpoint
 
-def ask(payload=b"tile", share=1):
-    return caller(HttpEndpoint(url=sys.argv[1]), share=share).submit(payload, "image/tiff")
+def begin(job="job", share=1):
+    terms = Terms(job=job, capacity=share, share=share)
+    return Caller(HttpEndpoint(url=sys.argv[1]), terms).__enter__()
+
+def ask(payload=b"tile", **terms):
+    return begin(**terms).submit(payload, "image/tiff")
 """
 
 
@@ -35,17 +39,20 @@ def run(script: str, url: str) -> str:
     return done.stdout
 
 
-def test_all_threads_share_one_caller() -> None:
+def test_all_threads_share_one_limiter() -> None:
     endpoint = HttpEndpoint(url="http://127.0.0.1:9/shared")
     together = Barrier(8)
 
-    def made(_: int) -> Caller:
-        together.wait(20)
-        return caller(endpoint, share=3)
+    def begun(_: int) -> tuple[int, int]:
+        with Caller(endpoint, Terms(job="x", capacity=3, share=3)) as caller:
+            together.wait(20)
+            found = id(caller._line.limiter), caller.limit
+            together.wait(20)
+            return found
 
     with ThreadPoolExecutor(8) as pool:
-        assert len({id(one) for one in pool.map(made, range(8))}) == 1
-    assert caller(endpoint, share=4) is not caller(endpoint, share=3)
+        ((_, limit),) = set(pool.map(begun, range(8)))
+    assert limit == 3
 
 
 def test_each_event_loop_has_its_own_connections() -> None:
@@ -76,13 +83,14 @@ def test_a_forked_child_waits_for_no_call_of_its_parent() -> None:
 import time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 held = ask(b"held")
-while not caller(HttpEndpoint(url=sys.argv[1]), share=1)._slots.locked():
-    time.sleep(0.01)
+with begin() as caller:
+    while not caller._line.limiter.in_flight:
+        time.sleep(0.01)
 child = os.fork()
 if child == 0:
     code = 1
     try:
-        code = len(ask(b"tile").result(30).body)
+        code = len(ask(b"tile").result(30).answer.body)
     finally:
         os._exit(code)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), held.done())

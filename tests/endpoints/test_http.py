@@ -11,7 +11,7 @@ import trustme
 from aiohttp import web
 
 from daskmr.endpoints import choose
-from daskmr.endpoints.caller import Reply, caller
+from daskmr.endpoints.caller import Caller, Reply, Terms
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.errors import (
     AuthError,
@@ -35,7 +35,8 @@ class TestHttpEndpoint(EndpointContract):
 def call(url: str, **options: object) -> Reply:
     """A call with retries, as a region makes it."""
     endpoint = HttpEndpoint(url=url, **options)  # type: ignore[arg-type]
-    return caller(endpoint, share=4).submit(b"tile", "image/tiff").result(60)
+    with Caller(endpoint, Terms(job="x", capacity=4, share=4)) as caller:
+        return caller.submit(b"tile", "image/tiff").result(60)
 
 
 def test_parameters_are_sent_as_the_ancestor_sends_them() -> None:  # E1
@@ -79,7 +80,7 @@ def test_limits_that_make_no_sense_are_refused(limit: float) -> None:
 def test_a_busy_server_is_asked_again() -> None:  # E2
     with serving(saying((503, {"Retry-After": "0"}), 503, EMPTY)) as server:
         reply = call(server.url)
-    assert (reply.body, reply.attempts) == (EMPTY, 3)
+    assert (reply.answer.body, reply.attempts) == (EMPTY, 3)
 
 
 def test_a_dropped_connection_is_tried_again() -> None:  # E3
@@ -91,14 +92,14 @@ def test_a_dropped_connection_is_tried_again() -> None:  # E3
 
     with serving(handler) as server:
         reply = call(server.url)
-    assert (reply.body, reply.attempts) == (EMPTY, 3)
+    assert (reply.answer.body, reply.attempts) == (EMPTY, 3)
 
 
 def test_waiting_for_a_busy_server_takes_no_try_from_faults() -> None:
     busy = (429, {"Retry-After": "0"})
     with serving(saying(busy, busy, busy, busy, busy, 500, busy, 500, EMPTY)) as server:
         reply = call(server.url)
-    assert (reply.body, reply.attempts) == (EMPTY, 9)
+    assert (reply.answer.body, reply.attempts) == (EMPTY, 9)
 
 
 def test_a_server_that_always_fails_fails_the_tile_after_four_attempts() -> None:  # E4
@@ -160,7 +161,7 @@ def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_shakes_hands_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daskmr.endpoints.http.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("daskmr.endpoints._wire.CONNECT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = HttpEndpoint(url=f"https://127.0.0.1:{mute.getsockname()[1]}/")
         with pytest.raises(UnreachableError, match=r"no answer within 0\.2 s"):
@@ -202,7 +203,7 @@ def test_redirects_are_not_followed() -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daskmr.endpoints.http.MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr("daskmr.endpoints._wire.MAX_RESPONSE_BYTES", 1000)
     with serving(saying(b" " * 1001)) as server, pytest.raises(BadResponseError) as caught:
         invoke_once(HttpEndpoint(url=server.url))
     assert caught.value.reason == "TOO_LARGE"
@@ -216,8 +217,9 @@ def test_no_more_calls_are_in_flight_than_the_share() -> None:
         return web.Response(body=EMPTY)
 
     with serving(slow) as server:
-        made = caller(HttpEndpoint(url=server.url), share=5)
-        replies = [future.result(60) for future in [made.submit(b"x", "a/b") for _ in range(60)]]
+        with Caller(HttpEndpoint(url=server.url), Terms(job="x", capacity=5, share=5)) as made:
+            futures = [made.submit(b"x", "a/b") for _ in range(60)]
+            replies = [future.result(60) for future in futures]
     assert len(replies) == 60
     assert server.widest == 5
 
@@ -232,11 +234,11 @@ def test_a_cancelled_call_ends_and_frees_its_place() -> None:
         return web.Response(body=EMPTY)
 
     with serving(handler) as server:
-        made = caller(HttpEndpoint(url=server.url), share=1)
-        first = made.submit(b"x", "a/b")
-        assert begun.wait(20)
-        assert first.cancel()
-        assert made.submit(b"y", "a/b").result(20).body == EMPTY
+        with Caller(HttpEndpoint(url=server.url), Terms(job="x", capacity=1, share=1)) as made:
+            first = made.submit(b"x", "a/b")
+            assert begun.wait(20)
+            assert first.cancel()
+            assert made.submit(b"y", "a/b").result(20).answer.body == EMPTY
 
 
 def test_nothing_listening_is_unreachable_by_name() -> None:

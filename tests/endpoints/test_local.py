@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from daskmr.endpoints import choose
+from daskmr.endpoints import Hints, choose
 from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.endpoints.local import BuiltinModel, CallableModel
@@ -101,9 +101,9 @@ def test_a_listed_model_that_is_not_thread_safe_is_asked_one_tile_at_a_time(
 
 def test_a_module_cannot_be_named_where_that_is_not_allowed() -> None:
     with pytest.raises(UnknownNameError, match="json:loads") as caught:
-        choose("json:loads", allow_modules=False)
+        choose("json:loads", hints=Hints(is_trusted=False))
     assert "module:function" not in str(caught.value)
-    assert choose("blobs", allow_modules=False) == BuiltinModel(name="blobs")
+    assert choose("blobs", hints=Hints(is_trusted=False)) == BuiltinModel(name="blobs")
 
 
 def test_what_a_model_raises_is_named_in_one_line() -> None:
@@ -157,7 +157,7 @@ def test_what_is_no_model_is_refused_by_name(model: object, error: type[Exceptio
 
 
 def test_options_reach_a_remote_endpoint() -> None:
-    made = choose("http://host/", concurrency=64, timeout_s=3.0)
+    made = choose("http://host/", hints=Hints(concurrency=64, timeout_s=3.0))
     assert made == HttpEndpoint(url="http://host/", concurrency=64, timeout_s=3.0)
     assert choose("http://host/") == HttpEndpoint(url="http://host/")
 

@@ -1,5 +1,6 @@
 """When a call is made again, and after how long."""
 
+import pickle
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,28 +16,49 @@ from daskmr.errors import (
     CapacityError,
     EndpointError,
     PermanentError,
+    SilentError,
     TransientError,
     UnreachableError,
 )
 
-ALL = [AuthError, BadResponseError, CapacityError, PermanentError, TransientError, UnreachableError]
+SPENDING = [AuthError, BadResponseError, PermanentError, SilentError, TransientError]
+WAITING = [CapacityError, UnreachableError]
+ALL = SPENDING + WAITING
 ATTEMPTS = {
     AuthError: 1,
     BadResponseError: 2,
-    CapacityError: 12,
     PermanentError: 1,
+    SilentError: 2,
     TransientError: 4,
-    UnreachableError: 4,
 }
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", SPENDING)
 def test_each_class_has_its_number_of_attempts(kind: type[EndpointError]) -> None:
     error = kind("x", reason="X")
     attempt = 1
     while delay_s(error, attempt, 0.5) is not None:
         attempt += 1
     assert attempt == ATTEMPTS[kind]
+
+
+@pytest.mark.parametrize("kind", WAITING)
+def test_an_endpoint_that_is_busy_or_away_is_waited_for(kind: type[EndpointError]) -> None:
+    assert all(delay_s(kind("x", reason="X"), n, 0.5) is not None for n in (1, 12, 1000))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_errors_travel_between_processes_with_all_they_know(kind: type[EndpointError]) -> None:
+    error = kind("who: what", reason="X")
+    error.attempts = 7
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(again) is kind
+    assert (str(again), again.reason, again.attempts) == ("who: what", "X", 7)
+
+
+def test_what_a_busy_endpoint_asked_for_travels_too() -> None:
+    error = CapacityError("x", reason="HTTP_429", retry_after_s=2.5)
+    assert pickle.loads(pickle.dumps(error)).retry_after_s == 2.5  # noqa: S301 - our own bytes
 
 
 @given(st.text() | st.from_regex(r"\w{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ([+-]\d+|GMT)"))

@@ -1,0 +1,186 @@
+"""One POST over HTTP: sessions, time limits, size limits, and errors of the network as ours."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from socket import gaierror
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from yarl import URL
+
+from daskmr.core.wire import Answer
+from daskmr.endpoints._url import PORTS, is_public
+from daskmr.errors import (
+    AuthError,
+    BadResponseError,
+    SilentError,
+    TransientError,
+    UnreachableError,
+)
+
+CONNECT_TIMEOUT_S = 5.0
+"""Seconds until a connection must stand."""
+TIMEOUT_S = 70.0
+"""Seconds for one call, unless told otherwise: SageMaker's 60 for the model and some to spare."""
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""Most bytes of one answer."""
+_MAX_ERROR_BYTES = 16 * 2**10
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """How to reach a server; calls with an equal one share connections."""
+
+    name: str
+    """What messages call the endpoint; never holds a secret."""
+    timeout_s: float = TIMEOUT_S
+    """Seconds for one call, from connecting to the last byte of the answer."""
+    ca_file: str | None = None
+    """File of certificate authorities to trust instead of the system's."""
+    public_only: bool = False
+    """Whether addresses of private networks, of this machine and of its cloud are refused."""
+
+    async def post(self, url: str, payload: bytes, headers: Mapping[str, str]) -> "Response":
+        """POST and read the answer, whatever its status; redirects are not followed.
+
+        Raises
+        ------
+        EndpointError
+            When there is no answer, or one that is too large.
+        """
+        with translated(self.name, self.timeout_s):
+            async with _session(self).post(
+                URL(url, encoded=True), data=BytesIO(payload), headers=headers,
+                allow_redirects=False,
+            ) as response:  # fmt: skip
+                body = await self._body(response)
+                return Response(response.status, response.headers, body)
+
+    async def connect(self, url: str) -> None:
+        """Connect, with TLS where the URL says so, and hang up."""
+        parts = urlsplit(url)
+        context = _tls(self) if parts.scheme == "https" else None
+        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        try:
+            with translated(self.name, CONNECT_TIMEOUT_S):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    if self.public_only:
+                        await PublicResolver().resolve(host, port)
+                    _, writer = await asyncio.open_connection(host, port, ssl=context)
+        except TransientError as error:
+            raise UnreachableError(str(error), reason="CONNECT") from error
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        is_error = response.status != _OK
+        most = _MAX_ERROR_BYTES if is_error else MAX_RESPONSE_BYTES
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            chunks.append(chunk)
+            if size > most and is_error:
+                response.close()  # the rest of what a failing server says is not worth reading
+                break
+            if size > most:
+                msg = f"{self.name}: an answer of more than {most:,} bytes"
+                raise BadResponseError(msg, reason="TOO_LARGE")
+        return b"".join(chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a server answered."""
+
+    status: int
+    """HTTP status."""
+    headers: Mapping[str, str]
+    """Headers; names in any case."""
+    body: bytes
+    """All of it; of an error at least the beginning."""
+
+    @property
+    def answer(self) -> Answer:
+        """The answer to a tile; KServe's length of the JSON joins the media type."""
+        content_type = self.headers.get("Content-Type", "")
+        length = self.headers.get("Inference-Header-Content-Length", "")
+        if length.isdecimal() and "json-header-size" not in content_type:
+            content_type = f"{content_type};json-header-size={length}"
+        return Answer(self.body, content_type)
+
+
+@contextmanager
+def translated(name: str, timeout_s: float) -> Iterator[None]:
+    """Errors of the network as errors of the endpoint."""
+    try:
+        yield
+    except aiohttp.ServerTimeoutError as error:
+        msg = f"{name}: no connection within {CONNECT_TIMEOUT_S:g} s"
+        raise UnreachableError(msg, reason="TIMEOUT") from error
+    except TimeoutError as error:
+        msg = f"{name}: no answer within {timeout_s:g} s"
+        raise SilentError(msg, reason="TIMEOUT") from error
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        msg = f"{name}: the server's certificate is not trusted: {error}"
+        raise AuthError(msg, reason="TLS") from error
+    except (aiohttp.ClientConnectorError, ConnectionRefusedError, gaierror) as error:
+        msg = f"{name}: cannot connect: {error}"
+        raise UnreachableError(msg, reason="CONNECT") from error
+    except (aiohttp.ContentTypeError, aiohttp.ClientPayloadError) as error:
+        msg = f"{name}: the answer broke off or cannot be unpacked: {error}"
+        raise TransientError(msg, reason="RESET") from error
+    except (aiohttp.ClientError, OSError) as error:
+        msg = f"{name}: the connection broke: {str(error) or type(error).__name__}"
+        raise TransientError(msg, reason="RESET") from error
+
+
+class PublicResolver(aiohttp.ThreadedResolver):
+    """Finds addresses, and refuses those that are not on the public internet."""
+
+    async def resolve(self, host: str, port: int = 0, *args: Any, **kwargs: Any) -> Any:
+        """Addresses of a host, all of them public."""
+        found = await super().resolve(host, port, *args, **kwargs)
+        for address in found:
+            if not is_public(address["host"]):
+                msg = f"{host} leads to {address['host']}, which is not a public address"
+                raise OSError(msg)
+        return found
+
+
+_SESSIONS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Wire, aiohttp.ClientSession]]"
+_SESSIONS = WeakKeyDictionary()
+
+
+def _session(wire: Wire) -> aiohttp.ClientSession:
+    """The session of a wire on the running loop; its caller bounds the calls in flight."""
+    sessions = _SESSIONS.setdefault(asyncio.get_running_loop(), {})
+    if wire not in sessions:
+        resolver = PublicResolver() if wire.public_only else None
+        sessions[wire] = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=_tls(wire), resolver=resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=wire.timeout_s, sock_connect=CONNECT_TIMEOUT_S),
+        )
+    return sessions[wire]
+
+
+async def close_sessions() -> None:
+    """Close the sessions of the running loop."""
+    for session in _SESSIONS.pop(asyncio.get_running_loop(), {}).values():
+        await session.close()
+
+
+def _tls(wire: Wire) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=wire.ca_file)
+    except OSError as error:
+        msg = f"{wire.name}: cannot read certificates from {wire.ca_file!r}: {error}"
+        raise AuthError(msg, reason="TLS") from error

@@ -1,0 +1,104 @@
+"""What a job tells its workers of an endpoint: which one exactly, and how many calls it stands."""
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from daskmr.endpoints import Hints
+from daskmr.endpoints._auth import Auth, auth_of
+from daskmr.endpoints.base import ControlPlane, Endpoint, LocalModel
+from daskmr.endpoints.caller import Terms
+from daskmr.errors import RequestError
+from daskmr.pipeline.cluster import Connection
+from daskmr.pipeline.coordinator import install
+from daskmr.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from daskmr.pipeline.plan import Plan
+
+TARGET = "daskmr.capacity-target-percentage"
+"""Setting of `dask.config`: which part of a known capacity is used, 1 for all of it."""
+AUTH = "daskmr.auth"
+"""Setting of `dask.config`: who we are, by the origin of an HTTP endpoint."""
+
+
+def hints(model: Any, settings: Settings) -> Hints:
+    """What settings and configuration say of an endpoint.
+
+    Raises
+    ------
+    RequestError
+        When the configuration's entry for the endpoint cannot be read.
+    """
+    return Hints(
+        concurrency=settings.concurrency,
+        timeout_s=settings.timeout_s,
+        max_batch=settings.batch,
+        auth=_auth(model) if isinstance(model, str) else None,
+        options=settings.endpoint_options,
+    )
+
+
+def _auth(url: str) -> Auth | None:
+    """Who we are to the server of a URL; its origin must match exactly."""
+    import dask
+
+    origin = _origin(url)
+    for place, said in dict(dask.config.get(AUTH, {})).items():
+        if origin and _origin(str(place)) == origin:
+            if not isinstance(said, dict):
+                msg = f"{AUTH}: {place}: not a mapping"
+                raise RequestError(msg)
+            return auth_of({str(k).replace("_", "-"): str(v) for k, v in said.items()}, place=AUTH)
+    return None
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (KeyError, ValueError):
+        return None
+    return parts.scheme, parts.hostname or "", port
+
+
+def resolved(plan: "Plan") -> Endpoint | LocalModel:
+    """The model of a plan as its job calls it: the variant is chosen here, once for the image."""
+    if not isinstance(plan.model, ControlPlane):
+        return plan.model
+    key = f"{plan.settings.job_id}:{plan.info.url}"
+    found: Any = plan.model.resolved(key=key)
+    return found  # type: ignore[no-any-return]
+
+
+def terms(model: Endpoint | LocalModel, settings: Settings, connection: Connection) -> Terms:
+    """How each worker process may use a model."""
+    capacity = _capacity(model) if isinstance(model, Endpoint) else None
+    share = None
+    if isinstance(model, Endpoint):
+        is_coordinated = install(connection.client)
+        if capacity is not None:
+            share = max(0 if is_coordinated else 1, capacity // connection.n_workers())
+    return Terms(
+        job=settings.job_id,
+        capacity=capacity,
+        share=share,
+        processes=connection.n_workers(),
+        patience_s=settings.patience_s,
+    )
+
+
+def _capacity(model: Endpoint) -> int | None:
+    """Calls that an endpoint may have in flight; None when that is to be found by trying."""
+    if model.concurrency != "auto":
+        return model.concurrency
+    return current(model)
+
+
+def current(model: Any) -> int | None:
+    """What the control plane says of an endpoint's capacity now, and what of it is used."""
+    import dask
+
+    from daskmr.core.capacity import target
+
+    found = model.capacity() if isinstance(model, ControlPlane) else None
+    return None if found is None else target(found, float(dask.config.get(TARGET, 1.0)))
