@@ -49,6 +49,17 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
+def _calls(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    """A number of calls, or auto."""
+    if value is None or value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        msg = f"{value!r} is neither a number nor auto"
+        raise click.BadParameter(msg) from None
+
+
 def _job_options(command: F) -> F:
     """The options that `plan` and `run` share; what is left out keeps its default."""
     options = [
@@ -68,8 +79,24 @@ def _job_options(command: F) -> F:
             "--param", "parameters", metavar="NAME=VALUE", multiple=True,
             help="Passed on to the model; repeatable.",
         ),
-        click.option("--concurrency", type=int, help="Calls in flight, over the whole cluster."),
+        click.option(
+            "--concurrency", metavar="N|auto", callback=_calls,
+            help="Calls in flight, over the whole cluster.  [default: what the endpoint stands]",
+        ),
         click.option("--timeout", "timeout_s", type=float, help="Seconds for one call."),
+        click.option(
+            "--patience", "patience_s", type=float,
+            help="Seconds to wait for an endpoint that is busy or away.  [default: 600]",
+        ),
+        click.option("--batch", type=int, help="Most tiles in one call, if the model takes more."),
+        click.option("--answer-format", help="How the model answers.  [default: auto]"),
+        click.option(
+            "--classes", metavar="NAME[,NAME]", help="Names of class numbers, from 0."
+        ),
+        click.option(
+            "--endpoint-option", "endpoint_options", metavar="NAME=VALUE", multiple=True,
+            help="Further options of the endpoint, such as role; repeatable.",
+        ),
         click.option("--job-id", help="Name of the job and its files.  [default: made up]"),
     ]  # fmt: skip
     for option in reversed(options):
@@ -160,16 +187,24 @@ def _required(model: str | None) -> str:
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as the API takes them."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    if "parameters" in given:
-        pairs = [pair.partition("=") for pair in given["parameters"]]
-        wrong = [name for name, equals, _ in pairs if not equals or not name]
-        if wrong:
-            msg = f"--param: {wrong[0]!r} is not NAME=VALUE"
-            raise click.UsageError(msg)
-        given["parameters"] = {name: value for name, _, value in pairs}
+    for name, flag in (("parameters", "--param"), ("endpoint_options", "--endpoint-option")):
+        if name in given:
+            given[name] = _pairs(given[name], flag)
+    if "classes" in given:
+        given["classes"] = tuple(given["classes"].split(","))
     if "roi" in given:
         given["roi"] = _text(given["roi"])
     return given
+
+
+def _pairs(said: tuple[str, ...], flag: str) -> dict[str, str]:
+    """NAME=VALUE, each of them."""
+    pairs = [pair.partition("=") for pair in said]
+    wrong = [name for name, equals, _ in pairs if not equals or not name]
+    if wrong:
+        msg = f"{flag}: {wrong[0]!r} is not NAME=VALUE"
+        raise click.UsageError(msg)
+    return {name: value for name, _, value in pairs}
 
 
 def _text(value: str) -> str:

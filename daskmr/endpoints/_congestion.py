@@ -14,6 +14,8 @@ WIDEST = 1024.0
 """Most calls in flight of one process, whatever the endpoint stands."""
 _CUT = 0.75
 _STEEPNESS = 0.1
+_HOLD = 20.0
+"""Calls that are made at least between two tries to go beyond what was refused."""
 _SMOOTHING = 0.125
 _LEAST_ROUND_TRIP_S = 0.02
 
@@ -73,6 +75,11 @@ class Congestion:
         return int(min(self.window, self._ceiling))
 
     def _cubic(self, now: float) -> float:
+        """Back to one below what was too much, a while there, and then carefully beyond."""
         trips = (now - self._cut_at) / max(self.round_trip_s, _LEAST_ROUND_TRIP_S)
-        back = (self._before * (1 - _CUT) / _STEEPNESS) ** (1 / 3)
-        return float(_STEEPNESS * (trips - back) ** 3 + self._before)
+        top = max(1.0, self._before - 1)
+        back = (max(0.0, top - self._before * _CUT) / _STEEPNESS) ** (1 / 3)
+        hold = max(back, _HOLD / top)
+        if trips < hold:
+            return float(top + _STEEPNESS * min(0.0, trips - back) ** 3)
+        return float(top + _STEEPNESS * (trips - hold) ** 3)

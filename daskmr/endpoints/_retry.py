@@ -7,6 +7,7 @@ PATIENCE_S = 600.0
 MAX_WAIT_S = 60.0
 """Most seconds that an endpoint's Retry-After is honoured."""
 _CAP_S = 20.0
+_BUSY_CAP_S = 2.0
 _BASE_S = 0.25
 
 
@@ -21,8 +22,9 @@ def delay_s(
     """Seconds to wait before the next attempt; None to give up.
 
     Waits grow by doubling up to a cap: with full jitter after a fault, with half of it while the
-    endpoint is busy, from about the time that a call takes. An endpoint that is busy and says when
-    to come back is taken at its word.
+    endpoint is busy, from about the time that a call takes. There the cap is low: that fewer ask is
+    the business of the window and of the breaker, and who waits for long holds a slot for nothing.
+    An endpoint that is busy and says when to come back is taken at its word.
 
     Parameters
     ----------
@@ -43,4 +45,5 @@ def delay_s(
     if isinstance(error, CapacityError) and error.retry_after_s is not None:
         return min(error.retry_after_s, MAX_WAIT_S)
     base = max(_BASE_S, round_trip_s)
-    return (0.5 + 0.5 * uniform) * min(_CAP_S, base * 2.0 ** min(attempt - 1, 10))
+    cap = max(_BUSY_CAP_S, round_trip_s)
+    return (0.5 + 0.5 * uniform) * min(cap, base * 2.0 ** min(attempt - 1, 10))

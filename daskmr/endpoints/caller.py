@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 from daskmr.core.wire import Answer
 from daskmr.endpoints._retry import PATIENCE_S, delay_s, is_waiting
 from daskmr.endpoints._wire import close_sessions
-from daskmr.endpoints.base import Endpoint, Refreshing
-from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, is_fault
+from daskmr.endpoints.base import ControlPlane, Endpoint, Refreshing
+from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, can_pass, is_fault
 from daskmr.endpoints.shares import Grant, Report
 from daskmr.errors import AuthError, EndpointError
 
 T = TypeVar("T")
 _JOIN_S = 5.0
+LOOK_EVERY_S = 60.0
+"""Seconds between looks at the capacity of an endpoint that may scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Terms:
     """This process's part of it to begin with; None without a capacity."""
     processes: int = 1
     """Processes that began with a share."""
+    target: float | None = None
+    """Part of the capacity that is used, when the control plane is asked again as it changes; None
+    for a capacity that the user gave."""
     patience_s: float = PATIENCE_S
     """Seconds for which a tile waits for an endpoint that is busy or away."""
 
@@ -70,9 +75,15 @@ class Caller:
     def __enter__(self) -> "Caller":
         self._line = _line(os.getpid(), self.endpoint.name)
         terms = self.terms
+        if terms.target is not None and isinstance(self.endpoint, ControlPlane):
+            self._line.follow(self.endpoint)
         self._line.tell(
             lambda it: it.join(
-                terms.job, terms.capacity, terms.share, processes=terms.processes
+                terms.job,
+                terms.capacity,
+                terms.share,
+                processes=terms.processes,
+                target=terms.target,
             )
         )
         return self
@@ -109,7 +120,10 @@ class _Attempts:
     limiter: Limiter
     payload: bytes
     content_type: str
-    failures: Counter[type[EndpointError]] = field(default_factory=Counter)
+    n_failed: int = 0
+    """Attempts that failed."""
+    spent: Counter[type[EndpointError]] = field(default_factory=Counter)
+    """Those that count, by kind: what an outage took is given back."""
     n_refreshed: int = 0
 
     async def run(self) -> Reply:
@@ -123,7 +137,7 @@ class _Attempts:
                 answer = await self._attempt()
             except EndpointError as error:
                 last = error
-                self.failures[type(error)] += 1
+                self.n_failed += 1
                 await self._pause(error, deadline)
             except asyncio.CancelledError:
                 if is_probe:
@@ -132,7 +146,7 @@ class _Attempts:
             else:
                 seconds = monotonic() - started
                 self.limiter.answered(seconds)
-                return Reply(answer, self.failures.total() + 1, seconds)
+                return Reply(answer, self.n_failed + 1, seconds)
 
     async def _permission(self, deadline: float, last: EndpointError | None) -> bool:
         """Wait until the endpoint may be asked; True when this call is a probe."""
@@ -148,6 +162,8 @@ class _Attempts:
         still_away: bool = self.limiter.is_away
         if not is_probe and still_away and last is not None:
             raise self._given_up(last)
+        if not still_away:
+            self.spent.clear()
         return is_probe
 
     async def _attempt(self) -> Answer:
@@ -159,16 +175,19 @@ class _Attempts:
                 self.caller._refused = error  # noqa: SLF001
                 raise
             self.n_refreshed += 1
-            self.failures[type(error)] += 1
+            self.n_failed += 1
             await endpoint.refresh()
             return await self._attempt()
 
     async def _pause(self, error: EndpointError, deadline: float) -> None:
         """Wait for the next attempt, or give up."""
         self.limiter.failed(error)
+        if self.limiter.is_away and can_pass(error):
+            return  # to wait with all others
+        self.spent[type(error)] += 1
         wait_s = delay_s(
             error,
-            self.failures[type(error)],
+            self.spent[type(error)],
             random.random(),  # noqa: S311 - jitter
             round_trip_s=self.limiter.congestion.round_trip_s,
         )
@@ -187,7 +206,7 @@ class _Attempts:
             raise
 
     def _given_up(self, error: EndpointError) -> EndpointError:
-        error.attempts = self.failures.total()
+        error.attempts = max(1, self.n_failed)
         return error
 
 
@@ -197,10 +216,27 @@ class _Line:
 
     loop: "_Loop"
     limiter: Limiter
+    is_followed: bool = False
 
     def tell(self, act: Callable[[Limiter], None]) -> None:
         """Do something with the limiter, on its loop."""
         self.loop.run(_done(act, self.limiter)).result()
+
+    def follow(self, endpoint: ControlPlane) -> None:
+        """Look from time to time how many calls the endpoint stands by now."""
+        with _LOCK:
+            if self.is_followed:
+                return
+            self.is_followed = True
+        self.loop.run(self._following(endpoint))
+
+    async def _following(self, endpoint: ControlPlane) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            if not self.limiter.is_idle:
+                found = await asyncio.to_thread(endpoint.capacity)
+                if found is not None:
+                    self.limiter.scaled(found)
 
 
 async def _done(act: Callable[[Limiter], T], limiter: Limiter) -> T:
@@ -220,13 +256,6 @@ def grant(name: str, granted: Grant | None) -> None:
         return
     limiter = line.limiter
     line.loop.call(limiter.alone) if granted is None else line.loop.call(limiter.granted, granted)
-
-
-def scaled(name: str, job: str, capacity: int) -> None:
-    """Pass on that an endpoint has another capacity now."""
-    line = _LINES.get((os.getpid(), name))
-    if line is not None:
-        line.loop.call(line.limiter.scaled, job, capacity)
 
 
 class _Loop:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 
+from daskmr.core.capacity import target
 from daskmr.endpoints._breaker import Breaker
 from daskmr.endpoints._congestion import Congestion
 from daskmr.endpoints.shares import Grant, Report
@@ -33,6 +34,8 @@ class Limiter:
     """Most slots, where the endpoint's capacity is known."""
     _members: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     """Capacity and share that each job says."""
+    _following: dict[str, float] = field(default_factory=dict)
+    """Jobs that follow the endpoint as it scales, and the part of it that they use."""
     _is_coordinated: bool = False
     _processes: int = 1
     _regions: Counter[str] = field(default_factory=Counter)
@@ -42,7 +45,13 @@ class Limiter:
     # -- jobs -------------------------------------------------------------------------------------
 
     def join(
-        self, job: str, capacity: int | None, share: int | None, *, processes: int = 1
+        self,
+        job: str,
+        capacity: int | None,
+        share: int | None,
+        *,
+        processes: int = 1,
+        target: float | None = None,
     ) -> None:
         """A region of a job begins.
 
@@ -56,9 +65,15 @@ class Limiter:
             This process's part of it, until somebody divides it better.
         processes
             Processes that began with a share.
+        target
+            Part of the endpoint's capacity that the job uses, when it follows it.
         """
         self._processes = processes
         self._regions[job] += 1
+        if target is not None:
+            self._following[job] = target
+        if job in self._members and target is not None:
+            return  # it may have been scaled meanwhile
         self._members[job] = (capacity, share)
         self._adjust()
 
@@ -68,15 +83,18 @@ class Limiter:
         if self._regions[job] <= 0:
             del self._regions[job]
             del self._members[job]
+            self._following.pop(job, None)
             self._is_coordinated &= bool(self._members)
             self._adjust()
 
-    def scaled(self, job: str, capacity: int) -> None:
-        """The endpoint was found to have another capacity now."""
-        before, share = self._members.get(job, (None, None))
-        if before and share is not None and capacity != before:
-            self._members[job] = (capacity, max(1, round(share * capacity / before)))
-            self._adjust()
+    def scaled(self, most: int) -> None:
+        """The endpoint was found to stand that many calls now; jobs that follow it do."""
+        for job, part in self._following.items():
+            capacity = target(most, part)
+            before, share = self._members[job]
+            if before and share is not None and capacity != before:
+                self._members[job] = (capacity, max(1, round(share * capacity / before)))
+        self._adjust()
 
     @property
     def capacity(self) -> int | None:
@@ -201,7 +219,7 @@ class Limiter:
         now, uniform = monotonic(), random.random()  # noqa: S311 - jitter
         if isinstance(error, CapacityError):
             self.congestion.throttled(now)
-        if not isinstance(error, CapacityError | TransientError | UnreachableError):
+        if not can_pass(error):
             if self.breaker.succeeded(now):  # it refused this tile, but it is there
                 self._resume()
             return
@@ -260,6 +278,11 @@ class Limiter:
         self.congestion.restart()
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def can_pass(error: EndpointError) -> bool:
+    """Whether the endpoint, and not the tile or its answer, may be the trouble."""
+    return isinstance(error, CapacityError | TransientError | UnreachableError)
 
 
 def is_fault(error: EndpointError) -> bool:

@@ -88,6 +88,12 @@ class SageMakerEndpoint:
         part = self._said("InferenceComponentName") or self._variant
         return f"sagemaker://{self.endpoint}" + (f"/{part}" if part else "")
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of a request."""
+        unknown = [name for name, _ in self.parameters if name not in PARAMETERS]
+        return tuple(f"parameters: {name} is none of InvokeEndpoint, left out" for name in unknown)
+
     def resolved(self, *, key: str) -> Self:
         """The endpoint with the variant that an image is sent to."""
         if self._said("InferenceComponentName"):

@@ -4,7 +4,7 @@ A small book, kept where all processes can reach it (see `daskmr.pipeline.coordi
 it about once a second how many calls it has and wants, and is told its share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
@@ -153,18 +153,24 @@ def fair_shares(wants: Mapping[str, int], capacity: int, *, turn: int = 0) -> di
     >>> fair_shares({"a": 0, "b": 0}, 5)
     {'a': 3, 'b': 2}
     """
-    shares = dict.fromkeys(wants, 0)
-    left = capacity
-    for bound in (wants, dict.fromkeys(wants, inf)):
-        open_ = [name for name in wants if shares[name] < bound[name]]
-        while left and open_:
-            each, rest = divmod(left, len(open_))
-            for place, name in enumerate(_turned(open_, turn)):
-                given = int(min(each + (place < rest), bound[name] - shares[name]))
-                shares[name] += given
-                left -= given
-            open_ = [name for name in open_ if shares[name] < bound[name]]
+    level = _level(wants.values(), capacity)
+    shares = {name: min(want, level) for name, want in wants.items()}
+    hungry = [name for name, want in wants.items() if want > level]
+    rest = capacity - sum(shares.values())
+    each, rest = (0, rest) if hungry else divmod(rest, len(wants))
+    for place, name in enumerate(_turned(hungry or list(wants), turn)):
+        shares[name] += each + (place < rest)
     return shares
+
+
+def _level(wants: Collection[int], capacity: int) -> int:
+    """The highest level up to which every want can be met."""
+    low, high = 0, max(wants)
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = sum(min(want, middle) for want in wants) <= capacity
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
 
 
 def _turned(names: list[str], turn: int) -> list[str]:

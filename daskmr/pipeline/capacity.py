@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from daskmr.core.capacity import target
 from daskmr.endpoints import Hints
 from daskmr.endpoints._auth import Auth, auth_of
 from daskmr.endpoints.base import ControlPlane, Endpoint, LocalModel
@@ -83,6 +84,7 @@ def terms(model: Endpoint | LocalModel, settings: Settings, connection: Connecti
         capacity=capacity,
         share=share,
         processes=connection.n_workers(),
+        target=_target() if getattr(model, "concurrency", 0) == "auto" else None,
         patience_s=settings.patience_s,
     )
 
@@ -91,14 +93,17 @@ def _capacity(model: Endpoint) -> int | None:
     """Calls that an endpoint may have in flight; None when that is to be found by trying."""
     if model.concurrency != "auto":
         return model.concurrency
-    return current(model)
+    found = model.capacity() if isinstance(model, ControlPlane) else None
+    return None if found is None else target(found, _target())
 
 
-def current(model: Any) -> int | None:
-    """What the control plane says of an endpoint's capacity now, and what of it is used."""
+def _target() -> float:
+    """The part of an endpoint's capacity that is used."""
     import dask
 
-    from daskmr.core.capacity import target
-
-    found = model.capacity() if isinstance(model, ControlPlane) else None
-    return None if found is None else target(found, float(dask.config.get(TARGET, 1.0)))
+    said = dask.config.get(TARGET, 1.0)
+    try:
+        return float(said)
+    except (TypeError, ValueError):
+        msg = f"{TARGET}: {said!r} is not a number"
+        raise RequestError(msg) from None

@@ -128,7 +128,7 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
         selection=Selection.of(planned & ~empty),
         n_tiles=int(planned.sum()),
         n_skipped=int(empty.sum()),
-        warnings=_warnings(grid, opened.info, unplaced),
+        warnings=[*getattr(endpoint, "notes", ()), *_warnings(grid, opened.info, unplaced)],
     )
 
 

@@ -28,7 +28,7 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
     place = out if out is not None else _place(request)
     merging = request.merging
     common = {
-        "model": request.image_processor.name,
+        **_model(request),
         "parameters": dict(request.image_processor_parameters),
         "tile_size": request.image_processor_tile_size,
         "overlap": request.image_processor_tile_overlap,
@@ -47,6 +47,15 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
     ]
 
 
+def _model(request: ImageRequest) -> dict[str, Any]:
+    """The endpoint, and the role to call it with."""
+    processor = request.image_processor
+    if processor.type == "HTTP_ENDPOINT":
+        return {"model": processor.name}
+    role = {"role": processor.assumed_role} if processor.assumed_role else {}
+    return {"model": f"sagemaker://{processor.name}", "endpoint_options": role}
+
+
 def _names(request: ImageRequest) -> list[str]:
     """The job's own name for one image; numbered names for several."""
     if len(request.image_urls) == 1:
@@ -61,15 +70,8 @@ def _place(request: ImageRequest) -> str:
 
 
 def _problems(request: ImageRequest, out: str | None) -> Iterator[str]:
-    if request.image_processor.type == "SM_ENDPOINT":
-        name = request.image_processor.name
-        yield f"imageProcessor: SageMaker endpoint {name!r}: only HTTP_ENDPOINT can be called yet"
-    for field, role in (
-        ("imageReadRole", request.image_read_role),
-        ("imageProcessor.assumedRole", request.image_processor.assumed_role),
-    ):
-        if role:
-            yield f"{field}: {role!r}: roles cannot be assumed yet"
+    if request.image_read_role:
+        yield f"imageReadRole: {request.image_read_role!r}: images are read with our own role yet"
     if out is None:
         yield from _unwritable(request)
 

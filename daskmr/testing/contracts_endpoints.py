@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daskmr.endpoints.base import Endpoint
 from daskmr.endpoints._wire import close_sessions
+from daskmr.endpoints.base import Endpoint
 from daskmr.errors import EndpointError, TransientError
 from daskmr.testing.servers import EMPTY, saying, serving
 

@@ -216,10 +216,10 @@ def test_no_more_calls_are_in_flight_than_the_share() -> None:
         await asyncio.sleep(0.02)
         return web.Response(body=EMPTY)
 
-    with serving(slow) as server:
-        with Caller(HttpEndpoint(url=server.url), Terms(job="x", capacity=5, share=5)) as made:
-            futures = [made.submit(b"x", "a/b") for _ in range(60)]
-            replies = [future.result(60) for future in futures]
+    terms = Terms(job="x", capacity=5, share=5)
+    with serving(slow) as server, Caller(HttpEndpoint(url=server.url), terms) as made:
+        futures = [made.submit(b"x", "a/b") for _ in range(60)]
+        replies = [future.result(60) for future in futures]
     assert len(replies) == 60
     assert server.widest == 5
 
@@ -233,12 +233,12 @@ def test_a_cancelled_call_ends_and_frees_its_place() -> None:
             await asyncio.sleep(30)
         return web.Response(body=EMPTY)
 
-    with serving(handler) as server:
-        with Caller(HttpEndpoint(url=server.url), Terms(job="x", capacity=1, share=1)) as made:
-            first = made.submit(b"x", "a/b")
-            assert begun.wait(20)
-            assert first.cancel()
-            assert made.submit(b"y", "a/b").result(20).answer.body == EMPTY
+    terms = Terms(job="x", capacity=1, share=1)
+    with serving(handler) as server, Caller(HttpEndpoint(url=server.url), terms) as made:
+        first = made.submit(b"x", "a/b")
+        assert begun.wait(20)
+        assert first.cancel()
+        assert made.submit(b"y", "a/b").result(20).answer.body == EMPTY
 
 
 def test_nothing_listening_is_unreachable_by_name() -> None:

@@ -1,0 +1,170 @@
+"""Slots: their number, their order, and what happens to them in bad times."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from daskmr.endpoints.limiter import Limiter
+from daskmr.endpoints.shares import Grant
+from daskmr.errors import CapacityError, PermanentError, TransientError
+
+BUSY = CapacityError("x", reason="HTTP_503")
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    async def timed() -> None:
+        async with asyncio.timeout(20):
+            await story
+
+    asyncio.run(timed())
+
+
+async def turns(limiter: Limiter, *jobs: str) -> "list[str]":
+    """Jobs in the order in which they get a slot; each gives it back at once."""
+    order: list[str] = []
+
+    async def one(job: str) -> None:
+        await limiter.take(job)
+        order.append(job)
+        await asyncio.sleep(0)
+        limiter.give()
+
+    await asyncio.gather(*(one(job) for job in jobs))
+    return order
+
+
+def test_jobs_take_turns_however_many_calls_they_have() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        limiter.join("big", 1, 1)
+        limiter.join("small", 1, 1)
+        order = await turns(limiter, *["big"] * 50, *["small"] * 3)
+        assert order[:8] == ["big", "big", "small", "big", "small", "big", "small", "big"]
+
+    run(story())
+
+
+def test_nobody_gets_a_slot_without_a_share_until_one_is_granted() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        limiter.join("x", 1, 0)
+        waiting = asyncio.ensure_future(limiter.take("x"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        limiter.granted(Grant(share=1, peers=2, alive_s=9.0))
+        await waiting
+        assert limiter.in_flight == 1
+
+    run(story())
+
+
+def test_a_waiting_call_that_is_cancelled_leaves_its_place_to_others() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        limiter.join("x", 1, 1)
+        await limiter.take("x")
+        first = asyncio.ensure_future(limiter.take("x"))
+        second = asyncio.ensure_future(limiter.take("x"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        limiter.give()
+        await second
+        assert limiter.in_flight == 1
+        limiter.give()
+        assert (limiter.in_flight, limiter.report().waiting) == (0, 0)
+
+    run(story())
+
+
+def test_a_slot_that_was_just_handed_to_a_cancelled_call_is_not_lost() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        limiter.join("x", 1, 1)
+        await limiter.take("x")
+        waiting = asyncio.ensure_future(limiter.take("x"))
+        await asyncio.sleep(0)
+        limiter.give()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert limiter.in_flight == 0
+        await limiter.take("x")
+
+    run(story())
+
+
+def test_the_least_that_a_job_says_holds_for_all_while_it_runs() -> None:
+    limiter = Limiter()
+    limiter.join("a", 64, 32)
+    limiter.join("b", 4, 2)
+    assert (limiter.limit, limiter.capacity) == (2, 4)
+    limiter.leave("b")
+    assert (limiter.limit, limiter.capacity) == (32, 64)
+    limiter.leave("a")
+    assert limiter.is_idle
+
+
+def test_an_endpoint_that_scales_is_followed() -> None:
+    limiter = Limiter()
+    limiter.join("follows", 4, 2, target=1.0)
+    limiter.scaled(16)
+    assert (limiter.limit, limiter.capacity) == (8, 16)
+    limiter.join("follows", 4, 2, target=1.0)  # another region of it, with what it began with
+    assert limiter.capacity == 16
+    limiter.join("fixed", 3, 3)
+    limiter.scaled(20)
+    assert (limiter.limit, limiter.capacity) == (3, 3)
+    limiter.leave("fixed")
+    assert (limiter.limit, limiter.capacity) == (10, 20)
+
+
+def test_without_a_coordinator_the_first_share_holds_again() -> None:
+    limiter = Limiter()
+    limiter.join("a", 64, 32)
+    limiter.granted(Grant(share=60, peers=2, alive_s=0.0))
+    assert limiter.limit == 60
+    limiter.alone()
+    assert limiter.limit == 32
+
+
+def test_an_outage_stops_all_but_one_probe_and_ends_with_its_success() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        limiter.join("x", 8, 8)
+        for _ in range(20):
+            limiter.failed(BUSY)
+        assert limiter.is_away
+        loop = asyncio.get_running_loop()
+        waiting = [asyncio.ensure_future(limiter.open_door(loop.time() + 60)) for _ in range(5)]
+        done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [True]
+        limiter.answered(0.01)
+        assert await asyncio.gather(*others) == [False] * 4
+        assert not limiter.is_away
+
+    run(story())
+
+
+def test_a_deadline_ends_the_wait_for_an_endpoint_that_stays_away() -> None:
+    async def story() -> None:
+        limiter = Limiter()
+        for _ in range(20):
+            limiter.failed(BUSY)
+        now = asyncio.get_running_loop().time()
+        assert not await limiter.open_door(now + 0.1)
+        assert limiter.is_away
+
+    run(story())
+
+
+def test_a_refused_tile_is_a_sign_of_life_and_a_fault_is_not() -> None:
+    limiter = Limiter()
+    limiter.answered(0.1)
+    for _ in range(30):
+        limiter.failed(TransientError("x", reason="RESET"))
+    assert not limiter.is_away  # too soon after a success
+    limiter.failed(PermanentError("x", reason="HTTP_400"))
+    assert limiter.breaker.last_success > 0
