@@ -74,3 +74,33 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client.close()
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture
+def sagemaker(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """SageMaker on loopback: a control plane, and a runtime whose ``model`` is the built-in server.
+
+    Yields the runtime (`daskmr.testing.gateway.Gateway`).
+    """
+    import boto3
+
+    from daskmr import aws
+    from daskmr.models.server import running
+    from daskmr.testing.gateway import sagemaker_runtime
+
+    url = s3.meta.endpoint_url
+    with running() as server:
+        models = {"model": server, "other": server}
+        with sagemaker_runtime(control_plane=url, models=models, s3_endpoint=url) as gateway:
+            for service in ("SAGEMAKER", "STS"):
+                monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", gateway.url)
+            client = boto3.client("sagemaker")
+            for endpoint in client.list_endpoints()["Endpoints"]:
+                client.delete_endpoint(EndpointName=endpoint["EndpointName"])
+            for config in client.list_endpoint_configs()["EndpointConfigs"]:
+                client.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
+            client.close()
+            aws.close()
+            yield gateway
+            aws.close()

@@ -99,6 +99,15 @@ def forget(identity: Identity) -> None:
             del _SESSIONS[os.getpid(), identity]
 
 
+def close() -> None:
+    """Close all clients of this process, and forget who it is."""
+    with _LOCK:
+        for held in _SESSIONS.values():
+            for made in held.clients.values():
+                made.close()
+        _SESSIONS.clear()
+
+
 def signed(
     service: str, url: str, payload: bytes, *, headers: Mapping[str, str], identity: Identity
 ) -> dict[str, str]:

@@ -40,13 +40,6 @@ class EndpointContract:
         assert hash(again) == hash(endpoint)
         assert endpoint.concurrency == "auto" or endpoint.concurrency >= 1
 
-    def test_the_payload_goes_out_and_the_answer_comes_back(self) -> None:
-        with serving(saying(EMPTY)) as server:
-            assert invoke_once(self.make(server.url), b"abc" * 10_000) == EMPTY
-        ((headers, body),) = server.requests
-        assert body == b"abc" * 10_000
-        assert headers["Content-Type"] == "image/tiff"
-
     def test_a_server_fault_is_an_error_and_never_an_answer(self) -> None:
         with serving(saying(500)) as server, pytest.raises(TransientError) as caught:
             invoke_once(self.make(server.url))
@@ -54,5 +47,16 @@ class EndpointContract:
 
     def test_an_address_without_a_server_is_refused_by_name(self) -> None:
         endpoint = self.make("http://127.0.0.1:9/x")
-        with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9"):
+        with pytest.raises(EndpointError, match=r"127\.0\.0\.1\D+9"):
             asyncio.run(endpoint.check())
+
+
+class PostingContract(EndpointContract):
+    """For endpoints that send the tile itself, and are answered with the answer itself."""
+
+    def test_the_payload_goes_out_and_the_answer_comes_back(self) -> None:
+        with serving(saying(EMPTY)) as server:
+            assert invoke_once(self.make(server.url), b"abc" * 10_000) == EMPTY
+        ((headers, body),) = server.requests
+        assert body == b"abc" * 10_000
+        assert headers["Content-Type"] == "image/tiff"

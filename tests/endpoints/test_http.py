@@ -23,11 +23,11 @@ from daskmr.errors import (
     TransientError,
     UnreachableError,
 )
-from daskmr.testing.contracts_endpoints import EndpointContract, invoke_once
+from daskmr.testing.contracts_endpoints import PostingContract, invoke_once
 from daskmr.testing.servers import EMPTY, Handler, saying, serving
 
 
-class TestHttpEndpoint(EndpointContract):
+class TestHttpEndpoint(PostingContract):
     def make(self, url: str) -> HttpEndpoint:
         return HttpEndpoint(url=url)
 
