@@ -61,9 +61,8 @@ def _calls(_context: click.Context, _option: click.Parameter, value: str | None)
 
 
 def _job_options(command: F) -> F:
-    """The options that `plan` and `run` share; what is left out keeps its default."""
+    """The options that jobs share; what is left out keeps its default."""
     options = [
-        click.option("-m", "--model", help="URL, built-in name, or module:function."),
         click.option("--tile-size", metavar="N|WxH", help="Pixels of a tile.  [default: 1024]"),
         click.option(
             "--overlap", metavar="N|WxH", help="Least pixels that neighbours share.  [default: 50]"
@@ -104,21 +103,79 @@ def _job_options(command: F) -> F:
     return command
 
 
+_model_option = click.option(
+    "-m", "--model", help="URL, sagemaker://NAME, file.onnx, built-in name, or module:function."
+)
+
+
 @cli.command("plan")
 @click.argument("image")
+@_model_option
 @_job_options
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan_command(image: str, *, model: str | None, as_json: bool, **options: Any) -> None:
+@click.option(
+    "--probe",
+    "n_probes",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Send N tiles that are spread over the image, and say how long the job will take.",
+)
+@click.option(
+    "--price-per-hour", type=click.FloatRange(min=0), help="Of the endpoint; with --probe."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")  # fmt: skip
+def plan_command(
+    image: str, *, model: str | None, as_json: bool, n_probes: int | None,
+    price_per_hour: float | None, **options: Any,
+) -> None:  # fmt: skip
     """Say what a run would do, from the image's header alone."""
     from daskmr.api import plan
-    from daskmr.pipeline.describe import plan_json
+    from daskmr.pipeline.describe import estimate_rows, lines, plan_json, plan_rows
 
+    if price_per_hour is not None and n_probes is None:
+        msg = "--price-per-hour needs --probe"
+        raise click.UsageError(msg)
     made = plan(image, _required(model), **_settings(options))
-    click.echo(json.dumps(plan_json(made), indent=2) if as_json else str(made))
+    estimate = made.probe(n_probes, price_per_hour=price_per_hour) if n_probes else None
+    if as_json:
+        told = {} if estimate is None else {"probe": estimate.as_dict()}
+        click.echo(json.dumps(plan_json(made) | told, indent=2))
+        return
+    click.echo(lines(plan_rows(made) + (estimate_rows(estimate) if estimate else [])))
+
+
+@cli.group("models")
+def models_group() -> None:
+    """What can be run, and whether it answers."""
+
+
+@models_group.command("list")
+def models_list_command() -> None:
+    """Names of the built-in models."""
+    from daskmr.models import MODELS
+
+    click.echo("\n".join(MODELS.names()))
+
+
+@models_group.command("check")
+@click.argument("model")
+@_job_options
+@click.option("--image", help="Where the tile is cut from.  [default: noise]")
+@click.option("--pixels", metavar="BANDSxTYPE", default="3xuint8", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON.")
+def models_check_command(
+    model: str, *, image: str | None, pixels: str, as_json: bool, **options: Any
+) -> None:
+    """Send one tile to MODEL; say what came back, and what to change when it failed."""
+    from daskmr.pipeline.check import check
+
+    found = check(model, image, pixels=pixels, **_settings(options))
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
+    sys.exit(found.exit_code)
 
 
 @cli.command("run")
 @click.argument("image", required=False)
+@_model_option
 @_job_options
 @click.option(
     "--request", type=click.File("rb"), help="Model Runner ImageRequest JSON; - is stdin."

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
 from daskmr import aws
@@ -71,6 +71,9 @@ class SageMakerEndpoint:
     """Seconds for one call."""
     max_payload_bytes: int | None = None
     """Most bytes of one tile; None: whatever the service takes."""
+
+    usual_payload_bytes: ClassVar[int] = 6 * 2**20
+    """Most bytes that endpoints of this kind are documented to take; serverless ones 4 MiB."""
 
     def __post_init__(self) -> None:
         """Refuse names and parameters that the service would refuse for every tile."""

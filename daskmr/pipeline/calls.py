@@ -25,7 +25,7 @@ from daskmr.errors import (
     EndpointError,
     PermanentError,
 )
-from daskmr.pipeline.job import Job
+from daskmr.pipeline.job import Asking
 
 Seconds = defaultdict[str, float]
 """Time by stage."""
@@ -64,7 +64,7 @@ class Calls(Protocol):
 class LocalCalls:
     """Asks a model in this process: one tile after the other, or as many as it takes at once."""
 
-    job: Job
+    asking: Asking
     ledger: TileLedger
     seconds: Seconds
     _batch: list[tuple[Tile, Pixels]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class LocalCalls:
 
     def start(self, tile: Tile, pixels: Pixels) -> None:
         """Run the model on one tile, once enough of its size have come together."""
-        n_most = min(getattr(self.job.model, "max_batch", 1), self.job.max_batch or 2**30)
+        n_most = min(getattr(self.asking.model, "max_batch", 1), self.asking.max_batch or 2**30)
         if self._batch and self._batch[0][1].shape != pixels.shape:
             self._run()
         self._batch.append((tile, pixels if n_most == 1 else np.array(pixels)))
@@ -97,7 +97,7 @@ class LocalCalls:
                 continue
             started = perf_counter()
             try:
-                detections = decode(answer, tile=_size(tile), form=self.job.answers)
+                detections = decode(answer, tile=_size(tile), form=self.asking.answers)
             except EndpointError as error:
                 self.ledger.failed(tile, error, 1)
                 continue
@@ -106,7 +106,7 @@ class LocalCalls:
             self.ledger.answered(tile, detections, 1)
 
     def _asked(self, tiles: list[Pixels]) -> Sequence[Any]:
-        model: Any = self.job.model
+        model: Any = self.asking.model
         try:
             return [model.detect(tiles[0])] if len(tiles) == 1 else model.detect_batch(tiles)
         except EndpointError as error:
@@ -128,7 +128,7 @@ class _Pending:
 class RemoteCalls:
     """Encodes tiles and keeps many calls of an endpoint in flight; decodes in this thread."""
 
-    job: Job
+    asking: Asking
     ledger: TileLedger
     seconds: Seconds
     stalled: Callable[[], None]
@@ -141,13 +141,13 @@ class RemoteCalls:
 
     def __enter__(self) -> Self:
         """Join the process's way to the endpoint."""
-        if not isinstance(self.job.model, Endpoint):
-            msg = f"{self.job.model.name} is not a remote endpoint"
+        if not isinstance(self.asking.model, Endpoint):
+            msg = f"{self.asking.model.name} is not a remote endpoint"
             raise TypeError(msg)
-        endpoint: Any = self.job.model
-        self._caller = Caller(endpoint, self.job.terms).__enter__()
-        self._content_type = self.job.encoder.content_type
-        self._max_batch = min(getattr(endpoint, "max_batch", 1), self.job.max_batch or 2**30)
+        endpoint: Any = self.asking.model
+        self._caller = Caller(endpoint, self.asking.terms).__enter__()
+        self._content_type = self.asking.encoder.content_type
+        self._max_batch = min(getattr(endpoint, "max_batch", 1), self.asking.max_batch or 2**30)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -166,14 +166,14 @@ class RemoteCalls:
         """Encode one tile and send it, once there is room."""
         started = perf_counter()
         try:
-            payload = self.job.encoder.encode(pixels, self.job.info, tile.window)
-            _check_size(payload, self.job.model)
+            payload = self.asking.encoder.encode(pixels, self.asking.info, tile.window)
+            _check_size(payload, self.asking.model)
         except (EncodeError, PermanentError) as error:
             self.ledger.failed(tile, error, 0)
             return
         now = perf_counter()
         self.seconds["encode"] += now - started
-        if self._batch and now - self._batched_at > self.job.linger_s:
+        if self._batch and now - self._batched_at > self.asking.linger_s:
             self._flush()
         if not self._batch:
             self._batched_at = now
@@ -234,7 +234,7 @@ class RemoteCalls:
         try:
             many = [reply.answer] if len(sizes) == 1 else split(reply.answer, len(sizes))
             found = [
-                decode(answer, tile=size, form=self.job.answers)
+                decode(answer, tile=size, form=self.asking.answers)
                 for answer, size in zip(many, sizes, strict=True)
             ]
         except BadResponseError as error:

@@ -11,6 +11,7 @@ from daskmr.endpoints.caller import Terms
 from daskmr.errors import RequestError
 from daskmr.pipeline.cluster import Connection
 from daskmr.pipeline.coordinator import install
+from daskmr.pipeline.job import Asking
 from daskmr.pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,28 +63,54 @@ def _origin(url: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname or "", port
 
 
-def resolved(plan: "Plan") -> Endpoint | LocalModel:
-    """The model of a plan as its job calls it: the variant is chosen here, once for the image."""
-    if not isinstance(plan.model, ControlPlane):
-        return plan.model
-    key = f"{plan.settings.job_id}:{plan.info.url}"
-    found: Any = plan.model.resolved(key=key)
-    return found  # type: ignore[no-any-return]
+def asking(plan: "Plan", connection: Connection | None = None) -> Asking:
+    """How the model of a plan is asked; looks up what its endpoint is and stands.
+
+    The variant of a SageMaker endpoint is chosen here, once for the image.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    connection
+        Whose workers ask; None for this process alone.
+
+    Raises
+    ------
+    RequestError
+        When there is no such endpoint.
+    """
+    settings, model = plan.settings, plan.model
+    if isinstance(model, ControlPlane):
+        model = model.resolved(key=f"{settings.job_id}:{plan.info.url}")
+    return Asking(
+        info=plan.info,
+        model=model,
+        encoder=plan.encoder,
+        answers=plan.answers,
+        terms=_terms(model, settings, connection),
+        max_batch=settings.batch,
+        linger_s=settings.linger_s,
+    )
 
 
-def terms(model: Endpoint | LocalModel, settings: Settings, connection: Connection) -> Terms:
+def _terms(
+    model: Endpoint | LocalModel, settings: Settings, connection: Connection | None
+) -> Terms:
     """How each worker process may use a model."""
     capacity = _capacity(model) if isinstance(model, Endpoint) else None
+    n_workers = connection.n_workers() if connection is not None else 1
+    is_coordinated = (
+        isinstance(model, Endpoint) and connection is not None and install(connection.client)
+    )
     share = None
-    if isinstance(model, Endpoint):
-        is_coordinated = install(connection.client)
-        if capacity is not None:
-            share = max(0 if is_coordinated else 1, capacity // connection.n_workers())
+    if capacity is not None:
+        share = max(0 if is_coordinated else 1, capacity // n_workers)
     return Terms(
         job=settings.job_id,
         capacity=capacity,
         share=share,
-        processes=connection.n_workers(),
+        processes=n_workers,
         target=_target() if getattr(model, "concurrency", 0) == "auto" else None,
         patience_s=settings.patience_s,
     )

@@ -1,11 +1,13 @@
 """Plans and results in words and in HTML."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from daskmr.core.report import JobReport
     from daskmr.pipeline.plan import Plan
+    from daskmr.pipeline.probe import Estimate
 
 _STYLE = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
@@ -68,7 +70,46 @@ def plan_rows(plan: "Plan") -> list[tuple[str, str]]:
 
 def plan_text(plan: "Plan") -> str:
     """A plan as lines of text."""
-    return "\n".join(f"{name + ':':<16}{value}" for name, value in plan_rows(plan))
+    return lines(plan_rows(plan))
+
+
+def lines(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair a line."""
+    return "\n".join(f"{name + ':':<16}{value}" for name, value in rows)
+
+
+def estimate_rows(estimate: "Estimate") -> list[tuple[str, str]]:
+    """What tiles sent ahead say of the job, as names and values."""
+    samples = estimate.samples
+    well = sorted(sample.seconds * 1000 for sample in samples if not sample.reason)
+    told = f"{len(well)} of {len(samples)} tiles answered"
+    if well:
+        told += f", in {well[0]:,.0f} to {well[-1]:,.0f} ms"
+    rows = [("probe", told)]
+    rows.extend(("failed", f"{s.reason}: {s.message}") for s in samples if s.reason)
+    if estimate.seconds is not None:
+        low, high = (duration(value) for value in estimate.seconds)
+        calls = f"{estimate.concurrency} in flight"
+        rows.append(("time", f"{low} to {high} for {estimate.n_tiles:,} tiles, {calls}"))
+    if estimate.price is not None:
+        low, high = (f"{value:,.2f}" for value in estimate.price)
+        rows.append(("price", f"{low} to {high}"))
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    Examples
+    --------
+    >>> duration(0.25), duration(90), duration(7260)
+    ('0.2 s', '1 min 30 s', '2 h 1 min')
+    """
+    if seconds < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def plan_json(plan: "Plan") -> dict[str, Any]:
@@ -125,7 +166,7 @@ def report_rows(report: "JobReport") -> list[tuple[str, str]]:
 
 def report_text(report: "JobReport") -> str:
     """A report as lines of text."""
-    return "\n".join(f"{name + ':':<16}{value}" for name, value in report_rows(report))
+    return lines(report_rows(report))
 
 
 def report_html(report: "JobReport") -> str:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from daskmr.core.grid import Region, RegionGrid, Window
 from daskmr.core.imagery import ImageInfo, Pixels
-from daskmr.endpoints.base import Endpoint
 from daskmr.errors import ImageReadError
 from daskmr.image.base import Source
 from daskmr.pipeline.coordinator import attend, make_way
@@ -124,7 +123,7 @@ def _from_block(block: Pixels, job: Job, block_id: tuple[int, ...]) -> NDArray[A
 
 
 def _run(job: Job, region: Region, source: Source) -> NDArray[Any]:
-    if isinstance(job.model, Endpoint):
+    if job.asking.is_remote:
         attend()
     summary = process_region(job, region, source, tick=tick(job.job_id), stalled=make_way)
     block = np.empty((1, 1), dtype=object)

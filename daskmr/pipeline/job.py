@@ -14,33 +14,51 @@ from daskmr.store import PartStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How a model is asked about the tiles of an image."""
+
+    info: ImageInfo
+    """The image."""
+    model: Endpoint | LocalModel
+    """What answers a tile."""
+    encoder: TileEncoder
+    """How a remote endpoint gets its tiles."""
+    answers: AnswerForm
+    """How the model spells what it found."""
+    terms: Terms
+    """How each worker process may use a remote endpoint."""
+    max_batch: int | None = None
+    """Most tiles in one call; None: as many as the model takes."""
+    linger_s: float = 0.0
+    """Seconds that a tile waits for others to share a call with."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether tiles are encoded and sent to an endpoint."""
+        return isinstance(self.model, Endpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One job as its workers see it."""
 
     job_id: str
     """Name of the job."""
-    info: ImageInfo
-    """The image."""
+    asking: Asking
+    """The model, and how it is asked."""
     regions: RegionGrid
     """The work, in units."""
     selection: Selection
     """Which tiles are run."""
-    model: Endpoint | LocalModel
-    """What answers a tile."""
-    encoder: TileEncoder
-    """How a remote endpoint gets its tiles."""
-    terms: Terms
-    """How each worker process may use a remote endpoint."""
-    answers: AnswerForm
-    """How the model spells what it found."""
-    max_batch: int | None
-    """Most tiles in one call; None: as many as the model takes."""
-    linger_s: float
-    """Seconds that a tile waits for others to share a call with."""
     parts: PartStore
     """Where results of regions go."""
     skip_nodata: bool
     """Whether tiles without data are skipped."""
+
+    @property
+    def info(self) -> ImageInfo:
+        """The image."""
+        return self.asking.info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,12 @@ class Plan:
         """xarray.DataArray (band, y, x) of the planned window; one chunk for each region core."""
         return self.image.chunked(*self.regions.cores(), window=self.regions.grid.window)
 
+    def probe(self, n: int, *, price_per_hour: float | None = None) -> Any:
+        """Send n tiles that are spread over the image: `daskmr.pipeline.probe.Estimate`."""
+        from daskmr.pipeline.probe import probe
+
+        return probe(self, n, price_per_hour=price_per_hour)
+
     def __str__(self) -> str:
         return plan_text(self)
 

@@ -41,8 +41,8 @@ def preflight(connection: Connection, job: Job) -> None:
 
 
 def _on_worker(job: Job) -> str:
-    if isinstance(job.model, Endpoint):
-        _reach(job.model)
+    if isinstance(job.asking.model, Endpoint):
+        _reach(job.asking.model)
     return job.parts.probe()
 
 

@@ -15,7 +15,6 @@ from daskmr.core.features import Detections, Sighting, gather
 from daskmr.core.grid import Region, Tile, Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.core.report import TileOutcome, TileStatus, tally
-from daskmr.endpoints.base import Endpoint
 from daskmr.errors import DaskmrError, EncodeError, EndpointError, ImageReadError
 from daskmr.image.base import Source
 from daskmr.pipeline.calls import Calls, LocalCalls, RemoteCalls, Seconds
@@ -78,9 +77,9 @@ def process_region(
 
 
 def _calls(job: Job, ledger: "_Ledger", seconds: Seconds, *, stalled: Callable[[], None]) -> Calls:
-    if isinstance(job.model, Endpoint):
-        return RemoteCalls(job, ledger, seconds, stalled)
-    return LocalCalls(job, ledger, seconds)
+    if job.asking.is_remote:
+        return RemoteCalls(job.asking, ledger, seconds, stalled)
+    return LocalCalls(job.asking, ledger, seconds)
 
 
 class _Ledger:

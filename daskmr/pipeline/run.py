@@ -23,7 +23,7 @@ from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.errors import JobError
 from daskmr.geolocate.table import to_world
 from daskmr.pipeline.account import Account
-from daskmr.pipeline.capacity import resolved, terms
+from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.cluster import Connection, connect
 from daskmr.pipeline.describe import report_html, report_text
 from daskmr.pipeline.feed import run_regions
@@ -100,20 +100,13 @@ def provenance(plan: Plan) -> Provenance:
 
 
 def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
-    model, settings = resolved(plan), plan.settings
     return Job(
-        job_id=settings.job_id,
-        info=plan.info,
+        job_id=plan.settings.job_id,
+        asking=asking(plan, connection),
         regions=plan.regions,
         selection=plan.selection,
-        model=model,
-        encoder=plan.encoder,
-        terms=terms(model, settings, connection),
-        answers=plan.answers,
-        max_batch=settings.batch,
-        linger_s=settings.linger_s,
         parts=parts,
-        skip_nodata=settings.skip_nodata,
+        skip_nodata=plan.settings.skip_nodata,
     )
 
 

@@ -1,0 +1,181 @@
+"""A few tiles sent ahead: does the model answer, how fast, and so how long will the job take."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from daskmr.core.features import Detections
+from daskmr.core.grid import Region, Tile
+from daskmr.errors import DaskmrError, EndpointError
+from daskmr.pipeline.calls import LocalCalls, RemoteCalls
+from daskmr.pipeline.capacity import asking
+from daskmr.pipeline.job import Asking
+
+if TYPE_CHECKING:
+    from daskmr.pipeline.plan import Plan
+
+_PATIENCE_S = 5.0
+"""Who tries out does not wait long for an endpoint that is away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How one tile went that was sent ahead."""
+
+    row: int
+    """First pixel row of the tile, in the full image."""
+    col: int
+    """First pixel column of the tile, in the full image."""
+    seconds: float
+    """From sending it to its features."""
+    payload_bytes: int
+    """Bytes that were sent; 0 for a model in process."""
+    attempts: int
+    """Calls that were made."""
+    reason: str = ""
+    """Why it failed; empty when it succeeded."""
+    message: str = ""
+    """The same as a sentence."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Features by class."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Features that could not be used, by reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a job will take, from a few of its tiles."""
+
+    samples: Sequence[Sample]
+    """The tiles."""
+    n_tiles: int
+    """Tiles of the job."""
+    concurrency: int
+    """Calls in flight that it was reckoned with."""
+    price_per_hour: float | None = None
+    """What an hour of the endpoint costs."""
+
+    @property
+    def seconds(self) -> tuple[float, float] | None:
+        """Least and most seconds of the job; None when no tile succeeded.
+
+        Tiles times the quartiles of a call's time, over the calls in flight: reading and merging
+        not counted.
+        """
+        times = [sample.seconds for sample in self.samples if not sample.reason]
+        if not times:
+            return None
+        low, high = np.quantile(times, [0.25, 0.75])
+        rounds = max(1.0, self.n_tiles / self.concurrency)
+        return float(low * rounds), float(max(high, low) * rounds)
+
+    @property
+    def price(self) -> tuple[float, float] | None:
+        """Least and most money of the job, in the currency of the price."""
+        if self.price_per_hour is None or self.seconds is None:
+            return None
+        low, high = self.seconds
+        return low / 3600 * self.price_per_hour, high / 3600 * self.price_per_hour
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "samples": [asdict(sample) for sample in self.samples],
+            "tiles": self.n_tiles,
+            "concurrency": self.concurrency,
+            "seconds": self.seconds,
+            "price": self.price,
+        }
+
+
+def probe(plan: "Plan", n: int, *, price_per_hour: float | None = None) -> Estimate:
+    """Send tiles that are spread over a plan's image, one after the other, from this process.
+
+    Parameters
+    ----------
+    plan
+        The job.
+    n
+        Tiles to send, at most as many as there are.
+    price_per_hour
+        What an hour of the endpoint costs.
+
+    Raises
+    ------
+    DaskmrError
+        When the endpoint cannot be asked at all.
+    """
+    ask = asking(plan)
+    patience_s = min(ask.terms.patience_s, _PATIENCE_S)
+    ask = replace(ask, terms=replace(ask.terms, patience_s=patience_s), max_batch=1)
+    samples = [_sampled(plan, ask, tile) for tile in _spread(plan, n)]
+    return Estimate(
+        samples=samples,
+        n_tiles=plan.n_tiles - plan.n_skipped,
+        concurrency=ask.terms.capacity or 1,
+        price_per_hour=price_per_hour,
+    )
+
+
+def _spread(plan: "Plan", n: int) -> list[Tile]:
+    """Tiles at even distances in the order of the grid."""
+    places = np.argwhere(plan.selection.mask)
+    picked = np.linspace(0, len(places) - 1, min(n, len(places)) + 2).round().astype(int)[1:-1]
+    return [_tile(plan, row, col) for row, col in places[sorted(set(picked.tolist()))].tolist()]
+
+
+def _tile(plan: "Plan", row: int, col: int) -> Tile:
+    only = Region(row=0, col=0, rows=range(row, row + 1), cols=range(col, col + 1))
+    return next(plan.regions.grid.tiles(only))
+
+
+@dataclass
+class _Seen:
+    """A `TileLedger` of one tile."""
+
+    sample: dict[str, Any] = field(default_factory=dict)
+
+    def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
+        """It succeeded."""
+        self.sample |= {
+            "attempts": attempts,
+            "labels": Counter(detections.labels),
+            "dropped": Counter(detections.dropped),
+        }
+
+    def failed(self, tile: Tile, error: DaskmrError, attempts: int) -> None:
+        """It failed."""
+        reason = error.reason if isinstance(error, EndpointError) else type(error).__name__
+        self.sample |= {"attempts": attempts, "reason": reason, "message": str(error)}
+
+
+def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
+    window = tile.window
+    whole = plan.image.data
+    pixels = np.asarray(
+        whole.isel(
+            y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)
+        ).values
+    )
+    seen = _Seen()
+    n_bytes = len(ask.encoder.encode(pixels, ask.info, window)) if ask.is_remote else 0
+    seconds: defaultdict[str, float] = defaultdict(float)
+    calls = (
+        RemoteCalls(ask, seen, seconds, lambda: None)
+        if ask.is_remote
+        else LocalCalls(ask, seen, seconds)
+    )
+    started = perf_counter()
+    with calls:
+        calls.start(tile, pixels)
+    return Sample(
+        row=window.row,
+        col=window.col,
+        seconds=perf_counter() - started,
+        payload_bytes=n_bytes,
+        **seen.sample,
+    )
