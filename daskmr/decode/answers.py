@@ -2,35 +2,41 @@
 
 ::
 
-    JSON text ─► FeatureCollection ─► _Rows ─┐
-    boxes, scores, labels ───────────────────┼─► usable ─► Detections
-    GeoDataFrame in tile pixels ─────────────┘
+    JSON text ─► convention ─► one object a detection ─► rows ─────┐
+                     │                                             ├─► usable ─► Detections
+    arrays, .npy ────┴───────► boxes, masks, scores, labels ───────┤
+    GeoDataFrame in tile pixels ───────────────────────────────────┘
 
-An answer is hostile until read here: the whole of it is refused when it is not a feature
-collection, and a single feature that cannot be used is left out and counted by its reason (`Drop`).
+An answer is hostile until read here: the whole of it is refused when it is not what its convention
+says, and a single feature that cannot be used is left out and counted by its reason (`Drop`).
 """
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite, nan
-from numbers import Real
+from collections.abc import Callable, Mapping
+from math import nan
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
-import shapely
 
-from daskmr.core.boxes import bounds, polygons
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
 from daskmr.core.wire import Answer
-from daskmr.decode import AnswerForm
-from daskmr.decode.columns import check_count, from_arrays, from_frame, json_text, refused, usable
-from daskmr.decode.shapes import Drop, Ring, Unusable, is_number, polygons_of, shape_of
+from daskmr.decode import AUTO, AnswerForm
+from daskmr.decode.columns import Reading, from_frame, json_text, refused
+from daskmr.decode.masks import from_arrays, keys_of
+from daskmr.decode.peers import (
+    Row,
+    coco,
+    huggingface,
+    json_kind,
+    roboflow,
+    rows_of,
+    score_of,
+    ultralytics,
+)
+from daskmr.decode.shapes import Drop, Unusable, shape_of
+from daskmr.decode.tensors import NPY, kserve, npy
 
-_NO_BOX = (nan, nan, nan, nan)
 _OWN = frozenset({"imageGeometry", "imageBBox", "featureClasses"})
 _DEPRECATED = frozenset(
     {
@@ -45,18 +51,36 @@ _DEPRECATED = frozenset(
 )
 
 
-def decode(answer: object, *, tile: Size, form: AnswerForm = AnswerForm()) -> Detections:
+_KEYS: Mapping[str, str] = {
+    "features": "geojson",
+    "predictions": "roboflow",
+    "outputs": "kserve",
+    "boxes": "boxes",
+    "masks": "boxes",
+    "annotations": "coco",
+}
+"""Keys by which an object shows its convention, the first that is there."""
+
+_PLAIN = AnswerForm()
+
+
+def decode(answer: object, *, tile: Size, form: AnswerForm = _PLAIN) -> Detections:
     """Detections of one tile, whatever form the model gave them in.
 
     Parameters
     ----------
     answer
-        JSON text (bytes or str) of a GeoJSON FeatureCollection in Model Runner's form; or the
-        same as a dict; a GeoDataFrame without CRS, its columns ``label`` and ``score`` optional;
-        boxes of shape (N, 4), (N, 5) with a score or (N, 6) with a score and a class number; a
-        dict of ``boxes`` and, optionally, ``scores`` and ``labels``; None for no detections.
+        What an endpoint said, or the text or bytes of it: JSON, a ``.npy`` file, KServe V2 with
+        raw tensors; or what a callable returned: the same as Python values, an array of boxes of
+        shape (N, 4), (N, 5) with a score or (N, 6) with a score and a class number, a dict of
+        ``boxes`` or ``masks`` and, optionally, ``scores`` and ``labels``, a GeoDataFrame without
+        CRS, its columns ``label`` and ``score`` optional, or None for no detections.
     tile
         Extent of the tile that was asked about.
+    form
+        The convention, and the names of class numbers. Under ``auto`` an object shows its
+        convention by its keys; JSON that is a list is refused, because an empty one is no
+        detections in one convention and a mistake in another.
 
     Raises
     ------
@@ -69,22 +93,100 @@ def decode(answer: object, *, tile: Size, form: AnswerForm = AnswerForm()) -> De
     >>> found.labels, found.boxes.tolist()
     (['car'], [[0.0, 0.0, 8.0, 4.0]])
     """
-    if isinstance(answer, Answer):
-        answer = answer.body
     try:
-        if isinstance(answer, bytes | bytearray | str):
-            return _collection(_parsed(answer), tile)
-        if isinstance(answer, Mapping) and "boxes" not in answer:
-            return _collection(answer, tile)
         if isinstance(answer, gpd.GeoDataFrame):
-            return from_frame(answer, tile)
-        return from_arrays(answer, tile)
+            return from_frame(answer, Reading(tile, form.classes))
+        if isinstance(answer, Answer | bytes | bytearray | str):
+            return _from_text(answer, Reading(tile, form.classes), form.convention)
+        convention = form.convention
+        if answer is None:
+            convention = "boxes"
+        elif convention == AUTO:
+            convention = _shown(answer)
+        return CONVENTIONS[convention](answer, Reading(tile, form.classes))
     except RecursionError:
         msg = "the answer is nested too deeply"
         raise refused(msg) from None
+    except MemoryError:
+        msg = "the answer needs more memory than there is"
+        raise refused(msg) from None
 
 
-def _parsed(text: bytes | bytearray | str) -> object:
+def _shown(value: object) -> str:
+    """The convention that a Python value shows; raises when it shows none."""
+    if isinstance(value, Mapping):
+        for key, convention in _KEYS.items():
+            if key in value:
+                return convention
+        msg = f'the answer {keys_of(value)} has no "features", nor a key of another convention'
+        raise refused(msg)
+    if not isinstance(value, list | tuple) or not value or not isinstance(value[0], Mapping):
+        return "boxes"
+    convention = _looks_like(value[0])
+    if not convention:
+        msg = f"the answer is a list of dicts {keys_of(value[0])}, not of a known convention"
+        raise refused(msg)
+    return convention
+
+
+def _looks_like(item: object) -> str:
+    """The convention that the first value of a list shows; "" for none."""
+    if isinstance(item, list | tuple):
+        return "boxes"
+    if not isinstance(item, Mapping):
+        return ""
+    if "bbox" in item:
+        return "coco"
+    box = item.get("box")
+    if isinstance(box, Mapping) and "label" in item and "xmin" in box:
+        return "huggingface"
+    is_ultralytics = isinstance(box, Mapping) and "confidence" in item and "x1" in box
+    return "ultralytics" if is_ultralytics else ""
+
+
+def _from_text(
+    answer: Answer | bytes | bytearray | str, reading: Reading, convention: str
+) -> Detections:
+    """Detections of what came as bytes or text."""
+    size = answer.json_bytes if isinstance(answer, Answer) else None
+    body = answer.body if isinstance(answer, Answer) else answer
+    body = bytes(body) if isinstance(body, bytearray) else body
+    if isinstance(body, bytes) and body.startswith(NPY):
+        if convention not in {AUTO, "boxes"}:
+            msg = f"the answer is an .npy file, not {convention}; say answer_format='boxes'"
+            raise refused(msg)
+        return from_arrays(npy(body), reading)
+    if size is not None and isinstance(body, bytes):
+        if size > len(body):
+            msg = f"the answer has {len(body)} bytes, but says that {size} of them are JSON"
+            raise refused(msg)
+        reading = Reading(reading.tile, reading.classes, body[size:])
+        body = body[:size]
+    value = _parsed(body)
+    if convention == AUTO:
+        convention = _shown_by_text(value)
+    if reading.tail and convention != "kserve":
+        msg = f"the answer has {len(reading.tail)} bytes behind its JSON, which is {convention}"
+        raise refused(msg)
+    if not isinstance(value, dict | list):
+        msg = f"the answer is a JSON {json_kind(value)}, not {convention}"
+        raise refused(msg)
+    return CONVENTIONS[convention](value, reading)
+
+
+def _shown_by_text(value: object) -> str:
+    """The convention that JSON text shows; a list shows none, as it may be empty by mistake."""
+    if isinstance(value, dict):
+        return _shown(value)
+    msg = f"the answer is a JSON {json_kind(value)}, not a FeatureCollection"
+    if isinstance(value, list):
+        name = _looks_like(value[0]) if value else ""
+        hint = f"looks like {name}; say answer_format={name!r}"
+        msg = f"{msg}; {hint if name else 'name its convention with answer_format'}"
+    raise refused(msg)
+
+
+def _parsed(text: bytes | str) -> object:
     """The value that JSON text stands for."""
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8-sig")
@@ -105,92 +207,27 @@ def _parsed(text: bytes | bytearray | str) -> object:
         raise refused(msg) from None
 
 
-def _collection(value: object, tile: Size) -> Detections:
+def geojson(value: object, reading: Reading) -> Detections:
     """Detections of a FeatureCollection; `type` and further keys of it are not looked at."""
     if not isinstance(value, Mapping):
-        msg = f"the answer is a JSON {_kind(value)}, not a FeatureCollection"
+        msg = f"the answer is a JSON {json_kind(value)}, not a FeatureCollection"
         raise refused(msg)
     if "features" not in value:
-        keys = ascii(", ".join(map(str, value)))[1:-1][:80]
-        msg = f'the answer {{{keys}}} has no "features"'
+        msg = f'the answer {keys_of(value)} has no "features"'
         raise refused(msg)
-    features = value["features"]
-    if not isinstance(features, list | tuple):
-        msg = f'"features" of the answer is a JSON {_kind(features)}, not a list'
-        raise refused(msg)
-    check_count(len(features))
-    rows = _Rows()
-    for feature in features:  # one by one: JSON objects have no columns
-        try:
-            rows.add(feature)
-        except Unusable as unusable:
-            rows.dropped[str(unusable)] += 1
-    return rows.detections(tile)
+    return rows_of(value["features"], _feature, reading, what='"features" of the answer')
 
 
-def _kind(value: object) -> str:
-    """JSON's word for the type of a value."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "boolean"
-    words = {list: "list", tuple: "list", dict: "object", str: "string", int: "number"}
-    return words.get(type(value), "number" if isinstance(value, Real) else type(value).__name__)
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Columns that grow feature by feature; shapely objects are made at the end, all at once."""
-
-    boxes: list[Sequence[float]] = field(default_factory=list)
-    shapes: dict[int, shapely.Geometry] = field(default_factory=dict)
-    rings: dict[int, Ring] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    properties: list[str] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-
-    def add(self, feature: object) -> None:
-        """Take one feature in, or raise `Unusable` and take nothing."""
-        if not isinstance(feature, Mapping):
-            raise Unusable(Drop.NOT_A_FEATURE)
-        said = feature.get("properties")
-        if not isinstance(said, Mapping):
-            raise Unusable(Drop.NO_SHAPE)
-        shape, box, source = shape_of(said)
-        label, score, classes = _classes(said)
-        unread = _OWN | _DEPRECATED | {source}
-        rest = {key: value for key, value in said.items() if key not in unread}
-        plain = json_text(rest) if rest else "{}"
-        if isinstance(shape, np.ndarray):
-            self.rings[len(self.boxes)] = shape
-        elif shape is not None:
-            self.shapes[len(self.boxes)] = shape
-        self.boxes.append(_NO_BOX if box is None else box)
-        self.labels.append(label)
-        self.scores.append(score)
-        self.classes.append(classes)
-        self.properties.append(plain)
-
-    def detections(self, tile: Size) -> Detections:
-        """All rows as columns."""
-        boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
-        geometry = polygons(boxes)
-        if self.rings:
-            geometry[list(self.rings)] = polygons_of(list(self.rings.values()))
-        for index, shape in self.shapes.items():
-            geometry[index] = shape
-        without = np.isnan(boxes[:, 0])
-        boxes[without] = bounds(geometry[without])
-        found = Detections(
-            geometry=geometry,
-            boxes=boxes,
-            labels=self.labels,
-            scores=self.scores,
-            classes=self.classes,
-            properties=self.properties,
-            dropped=dict(self.dropped),
-        )
-        return usable(found, tile)
+def _feature(feature: Mapping[str, Any]) -> Row:
+    """One feature."""
+    said = feature.get("properties")
+    if not isinstance(said, Mapping):
+        raise Unusable(Drop.NO_SHAPE)
+    shape, box, source = shape_of(said)
+    label, score, classes = _classes(said)
+    unread = _OWN | _DEPRECATED | {source}
+    rest = {key: value for key, value in said.items() if key not in unread}
+    return Row(shape, box, label, score, classes, json_text(rest) if rest else "{}")
 
 
 def _classes(said: Mapping[str, Any]) -> tuple[str, float, str]:
@@ -217,11 +254,19 @@ def _class(entry: object) -> tuple[str, float]:
     """Name and score; NaN when there is no score, or none that a float can hold."""
     if not isinstance(entry, Mapping):
         raise Unusable(Drop.BAD_CLASSES)
-    iri, score = entry.get("iri"), entry.get("score")
-    if not isinstance(iri, str) or not (score is None or is_number(score)):
+    iri = entry.get("iri")
+    if not isinstance(iri, str):
         raise Unusable(Drop.BAD_CLASSES)
-    try:
-        number = nan if score is None else float(score)
-    except OverflowError:
-        number = nan
-    return iri, number if isfinite(number) else nan
+    return iri, score_of(entry.get("score"))
+
+
+CONVENTIONS: Mapping[str, Callable[[object, Reading], Detections]] = {
+    "geojson": geojson,
+    "coco": coco,
+    "huggingface": huggingface,
+    "roboflow": roboflow,
+    "ultralytics": ultralytics,
+    "boxes": from_arrays,
+    "kserve": kserve,
+}
+"""Readers of the conventions by name."""

@@ -1,11 +1,12 @@
-"""Answers that come as columns, boxes or a table, and the checks that every answer goes through."""
+"""Answers that come as columns, and the checks that every answer goes through."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import geopandas as gpd
 import numpy as np
@@ -13,10 +14,10 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from daskmr.core.boxes import bounds, polygons
+from daskmr.core.boxes import Boxes, bounds
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
-from daskmr.decode.shapes import Drop
+from daskmr.decode.shapes import Drop, Unusable, is_number
 from daskmr.errors import BadResponseError
 
 MAX_FEATURES = 100_000
@@ -25,7 +26,23 @@ MAX_FEATURES = 100_000
 REACH_PX = 100_000.0
 """How far outside its tile a detection may reach; far beyond it, floats lose pixels."""
 
-_SCORE, _CLASS = 4, 5  # columns of a row of boxes, behind the box itself
+TOUCH_PX = 1.0
+"""How far beside its tile a box may lie and still touch it: models round."""
+
+_MAX_DIMENSIONS = 8
+_PLAIN = frozenset({int, float, bool, type(None)})  # numbers as JSON spells them; null is NaN
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of an answer before it is read."""
+
+    tile: Size
+    """Extent of the tile that was asked about."""
+    classes: tuple[str, ...] = ()
+    """Names of class numbers."""
+    tail: bytes = b""
+    """Raw tensors behind the JSON of the answer."""
 
 
 def refused(message: str) -> BadResponseError:
@@ -41,10 +58,12 @@ def check_count(n_features: int) -> None:
 
 
 def usable(found: Detections, tile: Size) -> Detections:
-    """The detections without those that reach absurdly far out; text as UTF-8 can carry it."""
+    """The detections that touch the tile, unclipped; text as UTF-8 can carry it."""
+    size = np.array([tile.width, tile.height])
     corners = np.hstack([found.boxes, bounds(found.geometry)]).reshape(-1, 4, 2)
-    limit = np.array([tile.width, tile.height]) + REACH_PX
-    near = ((corners >= -REACH_PX) & (corners <= limit)).all(axis=(1, 2))
+    near = ((corners >= -REACH_PX) & (corners <= size + REACH_PX)).all(axis=(1, 2))
+    low, high = found.boxes[:, :2], found.boxes[:, 2:]
+    near &= ((high >= -TOUCH_PX) & (low <= size + TOUCH_PX)).all(axis=1)
     kept = np.flatnonzero(near).tolist()
     n_far = len(found) - len(kept)
     return Detections(
@@ -104,55 +123,87 @@ def _without_nan(value: object) -> object:
     return None if isinstance(value, float | np.floating) and not isfinite(value) else value
 
 
-def from_arrays(answer: object, tile: Size) -> Detections:
-    """Detections of boxes, with scores and labels beside them or behind them in each row."""
-    given = answer if isinstance(answer, Mapping) else {"boxes": answer}
-    rows = _matrix(given["boxes"])
-    check_count(len(rows))
-    scores: NDArray[np.float64] = np.full(len(rows), nan)
-    labels: Sequence[str] = [""] * len(rows)
-    if rows.shape[1] > _SCORE:
-        scores = rows[:, _SCORE]
-    if rows.shape[1] > _CLASS:
-        labels = ["" if v != v else f"{v:.0f}" for v in rows[:, _CLASS].tolist()]  # noqa: PLR0124
-    if given.get("scores") is not None:
-        scores = _score_column(given["scores"])
-    if given.get("labels") is not None:
-        labels = _label_column(given["labels"])
-    if not len(labels) == len(scores) == len(rows):
-        msg = f"{len(rows)} boxes, but {len(scores)} scores and {len(labels)} labels"
-        raise refused(msg)
-    boxes = rows[:, :4]
-    reasons = np.select(
-        [~np.isfinite(boxes).all(axis=1), (boxes[:, 2:] < boxes[:, :2]).any(axis=1)],
-        [Drop.NOT_FINITE, Drop.BAD_SHAPE],
-        "",
-    )
-    table = _Table(reasons, labels, scores, ["{}"] * len(rows))
-    return table.detections(polygons(boxes[reasons == ""]), tile)
+def nested(value: Sequence[object], what: str) -> tuple[tuple[int, ...], Sequence[object]]:
+    """Shape of lists in lists, and what the innermost hold.
+
+    numpy is not asked: it takes text for numbers, and one long text among many numbers for a
+    request of many gigabytes.
+    """
+    level, shape = value, [len(value)]
+    while level:
+        types = set(map(type, level))
+        if any(hasattr(kind, "__array__") for kind in types):
+            level = [_opened(part) for part in level]
+            types = set(map(type, level))
+        if types.isdisjoint({list, tuple}):
+            break
+        rows = [part for part in level if isinstance(part, list | tuple)]
+        if len(rows) < len(level) or len(set(map(len, rows))) > 1 or len(shape) == _MAX_DIMENSIONS:
+            msg = f"{what} of the answer are lists of unlike lengths, not an array"
+            raise refused(msg)
+        shape.append(len(rows[0]))
+        level = [*chain.from_iterable(rows)]
+    return tuple(shape), level
 
 
-def _matrix(boxes: object) -> NDArray[np.float64]:
-    """Rows of 4 to 6 numbers."""
-    if boxes is None:
-        return np.empty((0, 4))
+def _opened(part: object) -> object:
+    return np.asarray(part).tolist() if hasattr(type(part), "__array__") else part
+
+
+def numbers(value: object, what: str) -> NDArray[Any]:
+    """An array of numbers; null is NaN.
+
+    Parameters
+    ----------
+    value
+        Lists in lists, or whatever numpy makes an array of.
+    what
+        What the numbers are, in the plural.
+    """
     try:
-        rows = np.asarray(boxes)
-    except (TypeError, ValueError) as error:
-        msg = f"the answer is a {type(boxes).__name__} that is no array: {error}"
+        found = _array(value, what)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        if isinstance(error, RecursionError):
+            raise
+        msg = f"{what} of the answer are a {type(value).__name__} that is no array: {error}"
         raise refused(msg) from None
-    if rows.shape == (0,):
-        return np.empty((0, 4))
-    if rows.ndim != 2 or rows.dtype.kind not in "iuf" or not 4 <= rows.shape[1] <= _CLASS + 1:  # noqa: PLR2004
+    if found.dtype.kind not in "biuf":
         msg = (
-            f"the answer is a {type(boxes).__name__} of shape {rows.shape} and type {rows.dtype};"
-            " boxes have shape (N, 4), (N, 5) or (N, 6)"
+            f"{what} of the answer are a {type(value).__name__} of shape {found.shape} and type"
+            f" {found.dtype}, not numbers"
         )
         raise refused(msg)
-    return rows.astype(np.float64)
+    return found
 
 
-def from_frame(answer: gpd.GeoDataFrame, tile: Size) -> Detections:
+def _array(value: object, what: str) -> NDArray[Any]:
+    if not isinstance(value, list | tuple):
+        return np.asarray(value)
+    shape, flat = nested(value, what)
+    types = set(map(type, flat))
+    for kind in types - _PLAIN:
+        msg = f"{what} of the answer hold a {kind.__name__}, not only numbers"
+        raise refused(msg)
+    is_whole = bool(types) and types <= {int, bool}
+    return np.array(flat, dtype=None if is_whole else np.float64).reshape(shape)
+
+
+def class_name(value: object, classes: Sequence[str]) -> str:
+    """The name of a class that a model gave by name or by number; "" for none."""
+    if value is None or isinstance(value, str):
+        return str(value or "")
+    if not is_number(value):
+        raise Unusable(Drop.BAD_CLASSES)
+    try:
+        number = float(cast("float", value))
+    except OverflowError:
+        raise Unusable(Drop.BAD_CLASSES) from None
+    if not number.is_integer():
+        return f"{number:g}" if isfinite(number) else ""
+    return classes[int(number)] if 0 <= number < len(classes) else str(int(number))
+
+
+def from_frame(answer: gpd.GeoDataFrame, reading: Reading) -> Detections:
     """Detections of a table; columns beside geometry, label and score become properties."""
     check_count(len(answer))
     if not answer.columns.is_unique:
@@ -170,13 +221,14 @@ def from_frame(answer: gpd.GeoDataFrame, tile: Size) -> Detections:
     reasons = np.select([missing, infinite], [Drop.NO_SHAPE, Drop.NOT_FINITE], "")
     named = answer.columns
     others = answer.drop(columns=[answer.active_geometry_name, "label", "score"], errors="ignore")
-    table = _Table(
+    labels = answer["label"].tolist() if "label" in named else [""] * len(answer)
+    table = Table(
         reasons,
-        _label_column(answer["label"]) if "label" in named else [""] * len(answer),
+        label_column(labels, reading.classes),
         _score_column(answer["score"]) if "score" in named else np.full(len(answer), nan),
         [json_text(row) for row in pd.DataFrame(others).to_dict("records")],
     )
-    return table.detections(_lines(flat[reasons == ""]), tile)
+    return table.detections(_lines(flat[reasons == ""]), reading.tile)
 
 
 def _lines(geometry: NDArray[Any]) -> NDArray[Any]:
@@ -196,17 +248,30 @@ def _score_column(values: object) -> NDArray[np.float64]:
         raise refused(msg) from None
 
 
-def _label_column(values: object) -> list[str]:
-    """Names; "" for a missing one."""
-    if not isinstance(values, Iterable):
-        msg = f"labels of the answer are a {type(values).__name__}, not a list"
+def label_column(values: Sequence[object], classes: Sequence[str]) -> list[str]:
+    """Names of classes; "" for a missing one."""
+    return [_label(value, classes) for value in values]
+
+
+def _label(value: object, classes: Sequence[str]) -> str:
+    if isinstance(value, str) or value is None:
+        return str(value or "")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping | list | tuple | np.ndarray):
+        msg = f"labels of the answer hold a {type(value).__name__}, not only names or numbers"
         raise refused(msg)
-    names = pd.Series([*values], dtype=object)
-    return ["" if missing else str(name) for name, missing in zip(names, names.isna(), strict=True)]
+    if not is_number(value):
+        return "" if value is pd.NA or value is pd.NaT else str(value)
+    try:
+        return class_name(value, classes)
+    except Unusable:
+        msg = "labels of the answer hold a number that is too large for a class"
+        raise refused(msg) from None
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """Columns of an answer that came as columns, and why a row cannot be used ("" if it can)."""
 
     reasons: NDArray[np.str_]
@@ -214,8 +279,10 @@ class _Table:
     scores: NDArray[np.float64]
     properties: Sequence[str]
 
-    def detections(self, geometry: NDArray[Any], tile: Size) -> Detections:
-        """The usable rows, to which the geometries belong."""
+    def detections(
+        self, geometry: NDArray[Any], tile: Size, *, boxes: Boxes | None = None
+    ) -> Detections:
+        """The usable rows, to which the geometries belong, and the boxes if there are any."""
         used = np.flatnonzero(self.reasons == "").tolist()
         labels = [self.labels[index] for index in used]
         finite = np.where(np.isfinite(self.scores), self.scores, nan)
@@ -226,7 +293,7 @@ class _Table:
         ]
         found = Detections(
             geometry=geometry,
-            boxes=bounds(geometry),
+            boxes=bounds(geometry) if boxes is None else boxes,
             labels=labels,
             scores=scores,
             classes=classes,

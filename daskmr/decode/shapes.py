@@ -32,9 +32,9 @@ class Drop(StrEnum):
     NOT_FINITE = "NOT_FINITE"
     """A coordinate is NaN, infinite, or too large for a float."""
     OUTSIDE = "OUTSIDE"
-    """A coordinate is absurdly far from the tile."""
+    """Its box does not touch the tile, or a coordinate is absurdly far from it."""
     BAD_CLASSES = "BAD_CLASSES"
-    """``featureClasses`` is not a list of objects with a text ``iri`` and a number ``score``."""
+    """The classes are not texts, or numbers where a convention has them, with numbers as scores."""
 
 
 class Unusable(Exception):  # noqa: N818  no error: the feature is counted and left out
@@ -58,7 +58,7 @@ def shape_of(said: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, st
     if shape is not None or box is not None:
         return (
             None if shape is None else _geometry(shape),
-            None if box is None else _box(box),
+            None if box is None else box_of(box),
             "imageBBox",
         )
     if (rings := said.get("geom_imcoords")) is not None:
@@ -67,16 +67,16 @@ def shape_of(said: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, st
         value = {"type": found.get("type"), "coordinates": found["pixelCoordinates"]}
         return _geometry(value), None, "detection"
     if (edges := said.get("bounds_imcoords")) is not None:
-        return None, _box(edges), "bounds_imcoords"
+        return None, box_of(edges), "bounds_imcoords"
     raise Unusable(Drop.NO_SHAPE)
 
 
-def _box(value: object) -> list[float]:
-    """Four finite numbers in order."""
-    edges = _listed(value)
+def box_of(value: object) -> list[float]:
+    """Four finite numbers in order: x_min, y_min, x_max, y_max."""
+    edges = listed(value)
     if len(edges) != 4:  # noqa: PLR2004  x_min, y_min, x_max, y_max
         raise Unusable(Drop.BAD_SHAPE)
-    box = _floats(edges)
+    box = floats_of(edges)
     if box[2] < box[0] or box[3] < box[1]:
         raise Unusable(Drop.BAD_SHAPE)
     return box
@@ -111,8 +111,12 @@ def _rings(value: object) -> list[Ring]:
     return [_ring(r) for r in (rings if isinstance(first, list | tuple | np.ndarray) else [rings])]
 
 
-def _ring(value: object) -> NDArray[np.float64]:
-    ring = _points(value)
+def _ring(value: object) -> Ring:
+    return closed(_points(value))
+
+
+def closed(ring: NDArray[np.float64]) -> Ring:
+    """The points as a closed ring."""
     if len(ring) and (ring[0] != ring[-1]).any():
         ring = np.concatenate([ring, ring[:1]])
     if len(ring) < 4:  # noqa: PLR2004  a triangle, closed
@@ -130,14 +134,15 @@ def _line(value: object) -> shapely.LineString:
 def _points(value: object) -> NDArray[np.float64]:
     """x, y of positions, shape (N, 2); further coordinates are left out."""
     flat: list[object] = []
-    for point in map(_listed, _some(value)):
+    for point in map(listed, _some(value)):
         if len(point) < 2:  # noqa: PLR2004
             raise Unusable(Drop.BAD_SHAPE)
         flat.extend(point[:2])
-    return np.array(_floats(flat), dtype=np.float64).reshape(-1, 2)
+    return np.array(floats_of(flat), dtype=np.float64).reshape(-1, 2)
 
 
-def _listed(value: object) -> Sequence[Any]:
+def listed(value: object) -> Sequence[Any]:
+    """A list, or an array as one."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
@@ -147,13 +152,13 @@ def _listed(value: object) -> Sequence[Any]:
 
 def _some(value: object) -> Sequence[Any]:
     """A list that is not empty."""
-    values = _listed(value)
+    values = listed(value)
     if not values:
         raise Unusable(Drop.BAD_SHAPE)
     return values
 
 
-def _floats(values: Sequence[object]) -> list[float]:
+def floats_of(values: Sequence[object]) -> list[float]:
     """Finite floats; checked before numpy sees them, which would take text for numbers."""
     if not _NUMBERS.issuperset(map(type, values)) and not all(map(is_number, values)):
         raise Unusable(Drop.BAD_SHAPE)

@@ -146,6 +146,9 @@ def test_an_open_ring_is_closed() -> None:
         ({"imageBBox": [0, 0, math.inf, 1]}, "NOT_FINITE"),
         ({"imageBBox": [0, 0, 10**400, 1]}, "NOT_FINITE"),
         ({"imageBBox": [0, 0, 1e30, 1]}, "OUTSIDE"),
+        ({"imageBBox": [-9, 0, -1.1, 9]}, "OUTSIDE"),
+        ({"imageBBox": [0, 513.1, 9, 600]}, "OUTSIDE"),
+        ({"imageGeometry": {"type": "Point", "coordinates": [514, 5]}}, "OUTSIDE"),
         ({"imageBBox": [0, 0, 1, 1], "featureClasses": {"car": 1}}, "BAD_CLASSES"),
         ({"imageBBox": [0, 0, 1, 1], "featureClasses": [{"score": 1}]}, "BAD_CLASSES"),
         (
@@ -176,6 +179,15 @@ def test_a_feature_that_cannot_be_used_is_counted_and_its_neighbours_kept(
 def test_what_is_no_object_is_no_feature() -> None:
     found = decode('{"features": [1, null, "x", [], {"type": "Feature"}]}', tile=TILE)
     assert found.dropped == {"NOT_A_FEATURE": 4, "NO_SHAPE": 1}
+
+
+@pytest.mark.parametrize(
+    "box", [[-50.0, -50.0, 5.0, 5.0], [500.0, 0.0, 900.0, 9.0], [-5.0, 3.0, -1.0, 4.0]]
+)
+def test_what_reaches_out_of_the_tile_or_just_beside_it_is_kept_as_it_is(box: list[float]) -> None:
+    found = one(imageBBox=box)
+    assert (found.boxes.tolist(), found.dropped) == ([box], {})
+    assert found.geometry[0].bounds == tuple(box)
 
 
 # ---- classes and properties ----
@@ -261,7 +273,7 @@ def test_half_a_surrogate_pair_does_not_reach_the_feature_table() -> None:
         ('"x"', "a JSON string"),
         ("{}", '{} has no "features"'),
         ('{"type": "Feature", "error": 1}', '{type, error} has no "features"'),
-        ('{"boxes": [[0, 0, 1, 1]]}', '{boxes} has no "features"'),
+        ('{"type": "FeatureCollection", "Features": []}', 'Features} has no "features"'),
         ('{"features": {}}', "a JSON object, not a list"),
         ("<!DOCTYPE html><html></html>", "HTML"),
         ("<Error/>", "markup"),
@@ -317,7 +329,7 @@ def test_nothing_is_no_detections(value: object) -> None:
         (((1, 2, 3, 4, 0.5, 7),), ["7"], [0.5], ['[{"iri":"7","score":0.5}]']),
         ({"boxes": [[1, 2, 3, 4]], "scores": [1]}, [""], [1.0], ["[]"]),
         (
-            {"boxes": np.array([[1, 2, 3, 4]]), "labels": ["a"], "masks": object()},
+            {"boxes": np.array([[1, 2, 3, 4]]), "labels": ["a"], "masks": None},
             ["a"],
             [math.nan],
             ['[{"iri":"a","score":null}]'],
@@ -352,6 +364,7 @@ def test_boxes_that_cannot_be_used_are_counted() -> None:
     "value",
     [
         object(),
+        "7",
         7,
         [1, 2, 3, 4],
         [[1, 2, 3]],
@@ -363,6 +376,15 @@ def test_boxes_that_cannot_be_used_are_counted() -> None:
         {"boxes": [[0, 0, 1, 1]], "scores": [1, 2]},
         {"boxes": [[0, 0, 1, 1]], "scores": ["high"]},
         {"boxes": [[0, 0, 1, 1]], "labels": 5},
+        {"boxes": [[0, 0, 1, 1]], "labels": [["a"], ["b"]]},
+        {"boxes": [[0, 0, 1, 1]], "labels": [{}]},
+        {"boxes": [[0, 0, 1, 1]], "labels": [10**400]},
+        {"boxes": [[0, 0, 1, 1]], "masks": object()},
+        {"boxes": [[0, 0, 1, 10**400]]},
+        {"scores": [1]},
+        {10**5000: 1},
+        [[1, 2, 3, "4"]],
+        [[[1, 2, 3, 4]], [[1, 2, 3, 4]]],
     ],
 )
 def test_values_that_are_no_boxes_are_refused(value: object) -> None:
