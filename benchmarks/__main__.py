@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import endpoint, merging, planning, reading
+from benchmarks import capacity, endpoint, merging, planning, reading
 from benchmarks.figure import Figure
 
 ALL = {
@@ -16,6 +16,7 @@ ALL = {
     "merging": merging.figures,
     "reading": reading.figures,
     "endpoint": endpoint.figures,
+    "capacity": capacity.figures,
 }
 
 
