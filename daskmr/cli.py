@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from daskmr.pipeline.progress import OnProgress
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PAIRS = {
+    "parameters": "--param",
+    "tile_options": "--tile-option",
+    "endpoint_options": "--endpoint-option",
+}
 _PARTIAL = 3
 _INTERRUPTED = 130
 
@@ -70,6 +75,10 @@ def _job_options(command: F) -> F:
         click.option("--strategy", help="How tiles are spread: cover or fixed.  [default: cover]"),
         click.option("--tile-format", help="Format sent to an endpoint.  [default: GTIFF]"),
         click.option("--tile-compression", help="Compression in it.  [default: NONE]"),
+        click.option(
+            "--tile-option", "tile_options", metavar="NAME=VALUE", multiple=True,
+            help="Further options of the format, such as input of KSERVE; repeatable.",
+        ),
         click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
         click.option("--skip-nodata/--no-skip-nodata", default=None, help="[default: skip]"),
         click.option("--merge", help="How duplicates are merged: nms or none.  [default: nms]"),
@@ -244,7 +253,7 @@ def _required(model: str | None) -> str:
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as the API takes them."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    for name, flag in (("parameters", "--param"), ("endpoint_options", "--endpoint-option")):
+    for name, flag in _PAIRS.items():
         if name in given:
             given[name] = _pairs(given[name], flag)
     if "classes" in given:

@@ -1,5 +1,6 @@
 """Tile formats: pixels to the bytes that a model endpoint reads."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args, get_type_hints
 
 from daskmr.encode.base import TileEncoder
@@ -11,6 +12,7 @@ ENCODERS: Registry[TileEncoder] = Registry(
     builtin={
         "GTIFF": "daskmr.encode.gtiff:GtiffEncoder",
         "JPEG": "daskmr.encode.jpeg:JpegEncoder",
+        "KSERVE": "daskmr.encode.kserve:KserveEncoder",
         "NITF": "daskmr.encode.nitf:NitfEncoder",
         "NPY": "daskmr.encode.npy:NpyEncoder",
         "PNG": "daskmr.encode.png:PngEncoder",
@@ -18,23 +20,39 @@ ENCODERS: Registry[TileEncoder] = Registry(
 )
 
 
-def encoder(tile_format: str, compression: str = "NONE") -> TileEncoder:
+def encoder(
+    tile_format: str, compression: str = "NONE", options: Mapping[str, object] | None = None
+) -> TileEncoder:
     """The encoder of a request's tile format and compression, in any case of letters.
+
+    Parameters
+    ----------
+    tile_format, compression
+        As a request names them.
+    options
+        Further fields of the format, such as ``layout`` of KSERVE.
 
     Raises
     ------
     RequestError
-        When the format is unknown or cannot be compressed that way; lists what is possible.
+        When the format is unknown or cannot be compressed that way; lists what is possible. When
+        the format has no such option, or not with that value; names every such option.
 
     Examples
     --------
     >>> encoder("gtiff", "lzw")
     GtiffEncoder(compression='LZW')
     """
+    given = dict(options or {})
+    if "compression" in given:
+        msg = f"options: compression {given['compression']!r} is no option of a tile format"
+        raise RequestError(msg)
     wanted = compression.upper()
     for name in ENCODERS.names():
         if name.upper() == tile_format.upper() and wanted in compressions(name):
-            return ENCODERS.build(name, {} if wanted == "NONE" else {"compression": wanted})
+            return ENCODERS.build(
+                name, given if wanted == "NONE" else {**given, "compression": wanted}
+            )
     possible = "; ".join(f"{n} with {', '.join(compressions(n))}" for n in ENCODERS.names())
     msg = (
         f"tile format {tile_format!r} with compression {compression!r} does not exist; "

@@ -67,13 +67,13 @@ class Found:
     boxes: Boxes
     scores: Floats
     labels: NDArray[np.int64]
-    shapes: NDArray[Any] | None = None
-    """Corners of oriented boxes, shape (N, 4, 2), or polygons, shape (N,)."""
+    corners: Floats | None = None
+    """Of oriented boxes, shape (N, 4, 2)."""
 
     def take(self, index: NDArray[Any]) -> "Found":
         """Some of them."""
-        shapes = None if self.shapes is None else self.shapes[index]
-        return Found(self.boxes[index], self.scores[index], self.labels[index], shapes)
+        corners = None if self.corners is None else self.corners[index]
+        return Found(self.boxes[index], self.scores[index], self.labels[index], corners)
 
 
 def roles(convention: str, names: Sequence[str]) -> Mapping[str, str]:
@@ -211,17 +211,13 @@ def _yolo_obb(outputs: Outputs, rules: Rules) -> Any:
     scores, labels = _best_class(rows[:, 4:-1])
     scores = np.where((rows[:, 2:4] > 0).all(axis=1), scores, -np.inf)
     found = _kept(Found(boxes, scores, labels, corners), rules)
-    shapes = shapely.polygons(_corners_of(found))
+    shapes: NDArray[Any] = np.asarray(shapely.polygons(found.corners), dtype=object)
 
     def overlap(first: int, others: NDArray[Any]) -> Floats:
         return _oriented_iou(shapes[first], shapes[others])
 
     kept = _apart(found, overlap, rules)
     return _frame(found.take(kept), shapes[kept], rules)
-
-
-def _corners_of(found: Found) -> NDArray[Any]:
-    return np.empty((0, 4, 2)) if found.shapes is None else found.shapes
 
 
 def _corners(rows: Floats) -> Floats:
@@ -240,7 +236,8 @@ def _oriented_iou(first: Any, others: NDArray[Any]) -> Floats:
     shared: Floats = np.zeros(len(others))
     near = shapely.intersects(first, others)
     shared[near] = shapely.area(shapely.intersection(first, others[near]))
-    return shared / (shapely.area(first) + shapely.area(others) - shared)
+    union: Floats = shapely.area(first) + shapely.area(others) - shared
+    return shared / union
 
 
 def _anchors(values: NDArray[Any], n_other: int, rules: Rules) -> Floats:
@@ -268,7 +265,11 @@ def _best_class(scores: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _centernet(outputs: Outputs, rules: Rules) -> Any:
-    """Peaks of a map of scores for each class, with the distances of the sides from them."""
+    """Peaks of scores for each class, and the distances of the sides from their cells' corners.
+
+    Measured: mirrored images give mirrored boxes when the distances count from the first corner of
+    a cell; from its centre, boxes lie half a cell too far right and down.
+    """
     peaks, sides = outputs["peaks"], outputs["wh"]
     if sides.shape != (4, *peaks.shape[1:]):
         msg = (
@@ -278,9 +279,9 @@ def _centernet(outputs: Outputs, rules: Rules) -> Any:
         raise ValueError(msg)
     labels, rows, cols = np.nonzero((peaks >= rules.score_threshold) & (peaks == _pooled(peaks)))
     step_y, step_x = (np.array([rules.input_height, rules.input_width]) / peaks.shape[1:]).tolist()
-    centre = np.stack([(cols + 0.5) * step_x, (rows + 0.5) * step_y], axis=1)
+    corner = np.stack([cols * step_x, rows * step_y], axis=1)
     reach = sides[:, rows, cols].T.astype(np.float64)
-    boxes = np.hstack([centre - reach[:, :2], centre + reach[:, 2:]])
+    boxes = np.hstack([corner - reach[:, :2], corner + reach[:, 2:]])
     found = Found(boxes, peaks[labels, rows, cols].astype(np.float64), labels.astype(np.int64))
     return _plain(_kept(found, rules), rules)
 
@@ -333,7 +334,8 @@ def _apart(
     found: Found, overlap: Callable[[int, NDArray[Any]], Floats], rules: Rules
 ) -> NDArray[np.int64]:
     """Greedy suppression in each class: no two that are kept overlap by more than the threshold."""
-    waiting, kept = np.arange(len(found.scores)), []
+    waiting = np.arange(len(found.scores))
+    kept: list[int] = []
     while len(waiting) and len(kept) < rules.max_detections:
         first, waiting = int(waiting[0]), waiting[1:]
         kept.append(first)
@@ -365,11 +367,12 @@ def _frame(found: Found, shapes: NDArray[Any], rules: Rules) -> Any:
     return gpd.GeoDataFrame(columns, geometry=shapes[kept], crs=None)
 
 
-def _names(labels: NDArray[np.int64], classes: Sequence[str]) -> list[Any]:
+def _names(labels: NDArray[np.int64], classes: Sequence[str]) -> Sequence[int | str]:
     """Names of classes; numbers when none are declared, or for a number without a name."""
+    numbers: list[int] = labels.tolist()
     if not classes:
-        return labels.tolist()
-    return [classes[n] if 0 <= n < len(classes) else str(n) for n in labels.tolist()]
+        return numbers
+    return [classes[n] if 0 <= n < len(classes) else str(n) for n in numbers]
 
 
 CONVENTIONS: Mapping[str, Callable[[Outputs, Rules], Any]] = {

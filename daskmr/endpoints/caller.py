@@ -69,7 +69,6 @@ class Caller:
     """Whom to call."""
     terms: Terms
     """How."""
-    _refused: AuthError | None = None
     _line: "_Line" = field(init=False)
 
     def __enter__(self) -> "Caller":
@@ -150,8 +149,8 @@ class _Attempts:
 
     async def _permission(self, deadline: float, last: EndpointError | None) -> bool:
         """Wait until the endpoint may be asked; True when this call is a probe."""
-        if self.caller._refused is not None:  # noqa: SLF001 - one class in two
-            raise self._given_up(self.caller._refused)  # noqa: SLF001
+        if self.limiter.refused is not None:
+            raise self._given_up(self.limiter.refused)
         if not self.limiter.is_away:
             return False
         if last is None or is_waiting(last) or not is_fault(last):
@@ -170,9 +169,8 @@ class _Attempts:
         endpoint = self.caller.endpoint
         try:
             return await endpoint.invoke(self.payload, content_type=self.content_type)
-        except AuthError as error:
+        except AuthError:
             if self.n_refreshed or not isinstance(endpoint, Refreshing):
-                self.caller._refused = error  # noqa: SLF001
                 raise
             self.n_refreshed += 1
             self.n_failed += 1

@@ -11,8 +11,10 @@ from daskmr.core.capacity import target
 from daskmr.endpoints._breaker import Breaker
 from daskmr.endpoints._congestion import Congestion
 from daskmr.endpoints.shares import Grant, Report
-from daskmr.errors import CapacityError, EndpointError, TransientError, UnreachableError
+from daskmr.errors import AuthError, CapacityError, EndpointError, TransientError, UnreachableError
 
+REFUSALS = 10
+"""Calls in a row whose credentials are refused, until no further one is made for these jobs."""
 GIVE_UP_FAULTS_S = 120.0
 """Seconds after which a model that answers nothing but faults is given up."""
 
@@ -38,6 +40,9 @@ class Limiter:
     """Jobs that follow the endpoint as it scales, and the part of it that they use."""
     _is_coordinated: bool = False
     _processes: int = 1
+    _n_refusals: int = 0
+    refused: AuthError | None = None
+    """Set once our credentials were refused again and again: nobody needs to ask any more."""
     _regions: Counter[str] = field(default_factory=Counter)
     _waiting: "dict[str, deque[asyncio.Future[None]]]" = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,7 +89,8 @@ class Limiter:
             del self._regions[job]
             del self._members[job]
             self._following.pop(job, None)
-            self._is_coordinated &= bool(self._members)
+            if not self._members:
+                self._is_coordinated, self.refused = False, None
             self._adjust()
 
     def scaled(self, most: int) -> None:
@@ -209,6 +215,7 @@ class Limiter:
     def answered(self, seconds: float) -> None:
         """A call came back, be it with a refusal of this tile."""
         now = monotonic()
+        self._n_refusals = 0
         if self.breaker.succeeded(now):
             self._resume()
         self.congestion.succeeded(seconds, now, in_flight=self.in_flight)
@@ -217,6 +224,9 @@ class Limiter:
     def failed(self, error: EndpointError) -> None:
         """A call came back with nothing, or with word that the endpoint is busy."""
         now, uniform = monotonic(), random.random()  # noqa: S311 - jitter
+        self._n_refusals = self._n_refusals + 1 if isinstance(error, AuthError) else 0
+        if isinstance(error, AuthError) and self._n_refusals >= REFUSALS:
+            self.refused = error
         if isinstance(error, CapacityError):
             self.congestion.throttled(now)
         if not can_pass(error):

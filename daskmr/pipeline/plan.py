@@ -111,7 +111,7 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
         When the image cannot be opened.
     """
     merge = merger(settings.merge, {"iou_threshold": settings.iou})
-    tile_encoder = encoder(settings.tile_format, settings.tile_compression)
+    tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
     answers = AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes))
     endpoint = choose(model, parameters=settings.parameters, hints=hints(model, settings))
     opened = open_image(image)

@@ -33,6 +33,8 @@ class Settings:
     """Format in which a remote endpoint gets its tiles."""
     tile_compression: str = "NONE"
     """Compression within that format."""
+    tile_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the tile format's class, such as ``input`` of KSERVE."""
     roi: Any = None
     """Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
     or a GeoDataFrame. Only tiles that share area with it are run."""

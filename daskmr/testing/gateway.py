@@ -153,7 +153,7 @@ class Gateway:
         if status >= 400:
             return _model_error(status, said.decode("utf-8", "replace")[:1000])
         told = {"x-Amzn-Invoked-Production-Variant": variant, "Content-Type": kind}
-        return web.Response(body=said, headers=told)
+        return web.Response(status=status, body=said, headers=told)
 
     async def _asked(
         self, model: str, body: bytes, headers: Mapping[str, str]
@@ -162,7 +162,10 @@ class Gateway:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
             session.post(
-                f"{self.models[model]}/invocations", data=BytesIO(body), headers=headers
+                f"{self.models[model]}/invocations",
+                data=BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
             ) as said,
         ):
             return said.status, await said.read(), said.headers.get("Content-Type", "")

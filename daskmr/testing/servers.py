@@ -41,7 +41,7 @@ def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[
     try:
         yield seen
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_stop(runner), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
@@ -66,6 +66,15 @@ async def _start(handler: Handler, seen: Served, tls: ssl.SSLContext | None) -> 
     scheme = "https" if tls else "http"
     seen.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/invocations"
     return runner
+
+
+async def _stop(runner: web.AppRunner) -> None:
+    """End the server, and whoever is still answering."""
+    await runner.cleanup()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def saying(*answers: bytes | int | tuple[int, dict[str, str]]) -> Handler:

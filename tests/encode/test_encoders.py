@@ -13,6 +13,7 @@ POSSIBLE = {
     ("PNG", "NONE"),
     ("JPEG", "NONE"),
     ("NPY", "NONE"),
+    ("KSERVE", "NONE"),
     ("NITF", "NONE"),
 }
 
@@ -42,4 +43,4 @@ def test_what_is_not_possible_is_refused_by_both_names(name: str, compression: s
         encoder(name, compression)
     message = str(refused.value)
     assert f"{name!r} with compression {compression!r}" in message
-    assert "GTIFF with NONE, LZW, DEFLATE, JPEG; JPEG with NONE; NITF with NONE" in message
+    assert "GTIFF with NONE, LZW, DEFLATE, JPEG; JPEG with NONE; KSERVE with NONE" in message

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from daskmr.endpoints.limiter import Limiter
+from daskmr.endpoints.limiter import REFUSALS, Limiter
 from daskmr.endpoints.shares import Grant
-from daskmr.errors import CapacityError, PermanentError, TransientError
+from daskmr.errors import AuthError, CapacityError, PermanentError, TransientError
 
 BUSY = CapacityError("x", reason="HTTP_503")
 
@@ -168,3 +168,18 @@ def test_a_refused_tile_is_a_sign_of_life_and_a_fault_is_not() -> None:
     assert not limiter.is_away  # too soon after a success
     limiter.failed(PermanentError("x", reason="HTTP_400"))
     assert limiter.breaker.last_success > 0
+
+
+def test_credentials_that_are_always_refused_end_all_calls_until_the_jobs_end() -> None:
+    refusal = AuthError("x", reason="HTTP_401")
+    limiter = Limiter()
+    limiter.join("x", 1, 1)
+    for _ in range(REFUSALS - 1):
+        limiter.failed(refusal)
+    limiter.answered(0.1)
+    for _ in range(REFUSALS):
+        assert not limiter.refused
+        limiter.failed(refusal)
+    assert limiter.refused == refusal
+    limiter.leave("x")
+    assert not limiter.refused

@@ -174,3 +174,118 @@ def test_parameters_that_a_model_does_not_take_are_refused() -> None:
     for model, parameters in refused:
         with pytest.raises(RequestError):
             choose(model, parameters=parameters)
+
+
+class Batched:
+    """Answers each tile with its first pixel; fails on 13, as a whole."""
+
+    def __init__(self, max_batch: Any) -> None:
+        self.max_batch = max_batch
+        self.asked: list[int] = []
+
+    def __call__(self, tiles: list[Any]) -> list[Any]:
+        assert isinstance(tiles, list)
+        self.asked.append(len(tiles))
+        firsts = [int(tile[0, 0, 0]) for tile in tiles]
+        if 13 in firsts:
+            msg = f"unlucky {firsts}"
+            raise ValueError(msg)
+        for tile in tiles:
+            tile[:] = 99
+        return firsts
+
+
+def tiles_of(*values: int) -> list[Any]:
+    return [np.full((1, 2, 2), value, np.uint8) for value in values]
+
+
+def test_a_function_that_takes_lists_gets_as_many_tiles_as_it_says() -> None:
+    function = Batched(4)
+    model = CallableModel(name="batched", function=function)
+    given = tiles_of(*range(10))
+    assert model.max_batch == 4
+    assert model.detect_batch(given) == [*range(10)]
+    assert function.asked == [4, 4, 2]
+    assert model.detect(given[7]) == 7
+    assert model.detect_batch([]) == []
+    assert function.asked == [4, 4, 2, 1]
+    assert [int(tile.max()) for tile in given] == [*range(10)]
+
+
+def test_a_function_that_takes_lists_of_one_is_called_with_lists() -> None:
+    model = CallableModel(name="batched", function=Batched(1))
+    assert model.detect(tiles_of(5)[0]) == 5
+    assert model.detect_batch(tiles_of(5, 6)) == [5, 6]
+
+
+def test_a_bad_tile_does_not_take_its_neighbours_with_it() -> None:
+    function = Batched(3)
+    model = CallableModel(name="batched", function=function)
+    first, bad, third, fourth = model.detect_batch(tiles_of(1, 13, 3, 4))
+    assert (first, third, fourth) == (1, 3, 4)
+    assert isinstance(bad, PermanentError)
+    assert (str(bad), bad.reason) == ("batched: ValueError: unlucky [13]", "MODEL_ERROR")
+    assert function.asked == [3, 1, 1, 1, 1]
+
+
+def test_the_failure_of_a_single_tile_is_raised() -> None:
+    model = CallableModel(name="batched", function=Batched(3))
+    with pytest.raises(PermanentError, match=r"unlucky \[13\]"):
+        model.detect_batch(tiles_of(13))
+    with pytest.raises(PermanentError, match=r"unlucky \[13\]"):
+        model.detect(tiles_of(13)[0])
+
+
+def picky(tile: Any) -> int:
+    if tile[0, 0, 0] == 13:
+        msg = "unlucky"
+        raise ValueError(msg)
+    return int(tile[0, 0, 0])
+
+
+def test_a_function_of_one_tile_is_asked_tile_by_tile() -> None:
+    model = CallableModel(name="picky", function=picky)
+    assert model.max_batch == 1
+    first, bad, third = model.detect_batch(tiles_of(1, 13, 3))
+    assert (first, third) == (1, 3)
+    assert isinstance(bad, PermanentError)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ([1], "a list of 1"),
+        ([1, 2, 3], "a list of 3"),
+        ((1, 2), "a tuple of 2"),
+        ({"boxes": []}, "a dict of 1"),
+        (None, "a NoneType"),
+    ],
+)
+def test_a_wrong_number_of_answers_is_refused_by_both_counts(said: object, what: str) -> None:
+    class Careless:
+        max_batch = 8
+
+        def __call__(self, _tiles: list[Any]) -> object:
+            return said
+
+    model = CallableModel(name="careless", function=Careless())
+    with pytest.raises(PermanentError, match="careless: 2 tiles were given") as caught:
+        model.detect_batch(tiles_of(1, 2))
+    assert str(caught.value).endswith(f"a list of 2 answers is wanted, got {what}")
+    assert caught.value.reason == "MODEL_ERROR"
+
+
+@pytest.mark.parametrize("declared", [0, -1, "8", True, 2.0, None])
+def test_a_number_of_tiles_that_is_none_is_refused(declared: object) -> None:
+    with pytest.raises(RequestError, match=r"max_batch: wrong declares") as caught:
+        CallableModel(name="wrong", function=Batched(declared))
+    assert repr(declared) in str(caught.value)
+
+
+def test_a_built_in_model_answers_tile_by_tile() -> None:
+    red = TILE + np.array([255, 0, 0], np.uint8)[:, None, None]
+    model = BuiltinModel(name="failure")
+    assert model.max_batch == 1
+    bad, good = model.detect_batch([red, TILE])
+    assert isinstance(bad, TransientError)
+    assert good == model.detect(TILE)
