@@ -37,6 +37,8 @@ class Hints:
     max_batch: int | None = None
     auth: Auth | None = None
     """Of an HTTP endpoint; from configuration, never from a request."""
+    headers: tuple[str, ...] = ()
+    """Names of headers that a request may set beside the usual ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the endpoint's class (``role``, ``input_location``)."""
     is_trusted: bool = True
@@ -95,7 +97,11 @@ def _remote(
     """The endpoint behind a URL; the scheme says of which kind it is."""
     options = hints.given()
     if scheme in _WEB:
-        options |= {"url": model, "headers": headers_of(parameters), "auth": hints.auth}
+        options |= {
+            "url": model,
+            "headers": headers_of(parameters, hints.headers),
+            "auth": hints.auth,
+        }
         options |= {} if hints.max_batch is None else {"max_batch": hints.max_batch}
         options |= {} if hints.is_trusted else {"public_only": True}
         return ENDPOINTS.build("http", options)

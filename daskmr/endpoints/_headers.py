@@ -1,7 +1,7 @@
 """A request's parameters as HTTP headers, as Model Runner sends them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from daskmr.errors import RequestError
 
@@ -19,19 +19,46 @@ _OURS = frozenset(
 )  # fmt: skip
 
 
-def headers_of(parameters: Mapping[str, object]) -> Headers:
+_ALLOWED = frozenset({"accept", "accept-language"})
+_NOT_ALLOWED = ("x-amz-", "x-forwarded-", "x-real-ip")
+
+
+def headers_of(parameters: Mapping[str, object], more: Collection[str] = ()) -> Headers:
     """Headers for the parameters of a request.
 
-    ``CustomAttributes`` goes by SageMaker's header name; every other name is the header's own.
+    ``CustomAttributes`` goes by SageMaker's header name; every other name is the header's own. A
+    request may set ``Accept``, ``Accept-Language`` and headers that begin with ``X-``, but for
+    those by which proxies and clouds know a caller.
+
+    Parameters
+    ----------
+    parameters
+        Names and values.
+    more
+        Further headers that a request may set.
+
+    Raises
+    ------
+    RequestError
+        Names every parameter that is not a request's to set.
 
     Examples
     --------
     >>> headers_of({"CustomAttributes": "a=1", "X-Foo": 5})
     (('X-Amzn-SageMaker-Custom-Attributes', 'a=1'), ('X-Foo', '5'))
     """
-    return tuple(
+    found = tuple(
         (_RENAMED.get(name.lower(), name), str(value)) for name, value in parameters.items()
     )
+    allowed = _ALLOWED | {name.lower() for name in more}
+    refused = [name for name, _ in found if not _may_be_set(name.lower(), allowed)]
+    if refused:
+        raise RequestError(*(f"parameters: {name!r} is not a request's to set" for name in refused))
+    return found
+
+
+def _may_be_set(name: str, allowed: Collection[str]) -> bool:
+    return name in allowed or (name.startswith("x-") and not name.startswith(_NOT_ALLOWED))
 
 
 def check_headers(headers: Headers) -> None:

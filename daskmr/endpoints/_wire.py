@@ -19,6 +19,7 @@ from daskmr.endpoints._url import PORTS, is_public
 from daskmr.errors import (
     AuthError,
     BadResponseError,
+    PermanentError,
     SilentError,
     TransientError,
     UnreachableError,
@@ -151,7 +152,7 @@ class PublicResolver(aiohttp.ThreadedResolver):
         for address in found:
             if not is_public(address["host"]):
                 msg = f"{host} leads to {address['host']}, which is not a public address"
-                raise OSError(msg)
+                raise PermanentError(msg, reason="NOT_PUBLIC")
         return found
 
 

@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
 from daskmr.core.wire import Answer
-from daskmr.endpoints._retry import PATIENCE_S, delay_s, is_waiting
+from daskmr.endpoints._retry import PATIENCE_S, delay_s
 from daskmr.endpoints._wire import close_sessions
 from daskmr.endpoints.base import ControlPlane, Endpoint, Refreshing
 from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, can_pass, is_fault
@@ -153,14 +154,15 @@ class _Attempts:
             raise self._given_up(self.limiter.refused)
         if not self.limiter.is_away:
             return False
-        if last is None or is_waiting(last) or not is_fault(last):
-            end = deadline
-        else:
-            end = min(deadline, monotonic() + GIVE_UP_FAULTS_S - self.limiter.away_s())
+        trouble = last or self.limiter.trouble
+        patience_s = self.caller.terms.patience_s
+        if trouble is not None and is_fault(trouble):
+            patience_s = min(patience_s, GIVE_UP_FAULTS_S)
+        end = min(deadline, monotonic() + patience_s - self.limiter.away_s())
         is_probe = await self.limiter.open_door(end)
         still_away: bool = self.limiter.is_away
-        if not is_probe and still_away and last is not None:
-            raise self._given_up(last)
+        if not is_probe and still_away and trouble is not None:
+            raise self._given_up(trouble)
         if not still_away:
             self.spent.clear()
         return is_probe
@@ -204,8 +206,10 @@ class _Attempts:
             raise
 
     def _given_up(self, error: EndpointError) -> EndpointError:
-        error.attempts = max(1, self.n_failed)
-        return error
+        """The error for this tile; others may be given up for the same one."""
+        own = copy(error)
+        own.attempts = self.n_failed
+        return own
 
 
 @dataclass

@@ -41,6 +41,8 @@ class Limiter:
     _is_coordinated: bool = False
     _processes: int = 1
     _n_refusals: int = 0
+    trouble: EndpointError | None = None
+    """How the endpoint last failed to answer anything."""
     refused: AuthError | None = None
     """Set once our credentials were refused again and again: nobody needs to ask any more."""
     _regions: Counter[str] = field(default_factory=Counter)
@@ -233,6 +235,7 @@ class Limiter:
             if self.breaker.succeeded(now):  # it refused this tile, but it is there
                 self._resume()
             return
+        self.trouble = error
         self.breaker.failed(
             now,
             round_trip_s=self.congestion.round_trip_s,

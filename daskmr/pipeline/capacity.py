@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TARGET = "daskmr.capacity-target-percentage"
 """Setting of `dask.config`: which part of a known capacity is used, 1 for all of it."""
+HEADERS = "daskmr.request-headers"
+"""Setting of `dask.config`: names of headers that a request may set beside the usual ones."""
 AUTH = "daskmr.auth"
 """Setting of `dask.config`: who we are, by the origin of an HTTP endpoint."""
 
@@ -31,11 +33,14 @@ def hints(model: Any, settings: Settings) -> Hints:
     RequestError
         When the configuration's entry for the endpoint cannot be read.
     """
+    import dask
+
     return Hints(
         concurrency=settings.concurrency,
         timeout_s=settings.timeout_s,
         max_batch=settings.batch,
         auth=_auth(model) if isinstance(model, str) else None,
+        headers=tuple(map(str, dask.config.get(HEADERS, ()))),
         options=settings.endpoint_options,
     )
 

@@ -2,13 +2,19 @@
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Barrier
 
+import pytest
 from aiohttp import web
 
+from daskmr.core.wire import Answer
 from daskmr.endpoints.caller import Caller, Terms
 from daskmr.endpoints.http import HttpEndpoint
+from daskmr.endpoints.limiter import REFUSALS
+from daskmr.errors import AuthError
 from daskmr.testing.contracts_endpoints import invoke_once
 from daskmr.testing.servers import EMPTY, saying, serving
 
@@ -97,3 +103,74 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), held.done())
 """
     with serving(handler) as server:
         assert run(script, server.url) == "42 False\n"
+
+
+@dataclass(frozen=True)
+class Renewing:
+    """An endpoint whose credentials are good again after one renewal."""
+
+    name: str
+    concurrency: int = 1
+    max_payload_bytes: int | None = None
+    renewals: list[int] = field(default_factory=list, hash=False)
+    helps: bool = True
+
+    async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
+        if self.renewals and self.helps:
+            return Answer(payload)
+        msg = "expired"
+        raise AuthError(msg, reason="EXPIRED")
+
+    async def check(self) -> None:
+        return
+
+    async def refresh(self) -> None:
+        self.renewals.append(1)
+
+
+def test_refused_credentials_are_renewed_once_and_the_call_made_again() -> None:
+    endpoint = Renewing(name="renewing")
+    with Caller(endpoint, Terms(job="x", capacity=1, share=1)) as caller:
+        reply = caller.submit(b"tile", "a/b").result(20)
+    assert (reply.answer.body, reply.attempts, endpoint.renewals) == (b"tile", 2, [1])
+
+
+def test_credentials_that_stay_refused_fail_the_call() -> None:
+    endpoint = Renewing(name="refusing", helps=False)
+    with Caller(endpoint, Terms(job="x", capacity=1, share=1)) as caller:
+        with pytest.raises(AuthError) as caught:
+            caller.submit(b"tile", "a/b").result(20)
+        assert (caught.value.attempts, endpoint.renewals) == (2, [1])
+        for _ in range(REFUSALS):
+            with pytest.raises(AuthError):
+                caller.submit(b"tile", "a/b").result(20)
+    assert len(endpoint.renewals) == REFUSALS  # and then nobody asked any more
+
+
+def test_an_endpoint_that_comes_back_is_waited_for_and_nothing_fails() -> None:
+    back = time.monotonic() + 3
+
+    async def handler(_request: web.Request, _number: int) -> web.StreamResponse:
+        return web.Response(body=EMPTY) if time.monotonic() > back else web.Response(status=500)
+
+    async def well(_request: web.Request, number: int) -> web.StreamResponse:
+        return await handler(_request, number) if number else web.Response(body=EMPTY)
+
+    with serving(well) as server:
+        endpoint = HttpEndpoint(url=server.url)
+        with Caller(endpoint, Terms(job="x", capacity=16, share=16)) as caller:
+            caller.submit(b"first", "a/b").result(20)
+            futures = [caller.submit(b"tile", "a/b") for _ in range(60)]
+            assert {future.result(60).answer.body for future in futures} == {EMPTY}
+    assert len(server.requests) < 60 + 60
+
+
+def test_an_endpoint_that_stays_away_is_given_up_when_patience_ends() -> None:
+    with serving(saying(503)) as server:
+        terms = Terms(job="x", capacity=8, share=8, patience_s=2.0)
+        with Caller(HttpEndpoint(url=server.url), terms) as caller:
+            started = time.monotonic()
+            futures = [caller.submit(b"tile", "a/b") for _ in range(20)]
+            reasons = {str(future.exception(60)) for future in futures}
+            assert time.monotonic() - started < 15
+    assert all(reason.endswith("HTTP 503") for reason in reasons)

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from daskmr.endpoints import choose
+from daskmr.endpoints import Hints, choose
 from daskmr.endpoints.caller import Caller, Reply, Terms
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.errors import (
@@ -66,6 +66,62 @@ def test_headers_that_are_not_a_requests_to_set_are_refused(name: str, value: st
         choose("http://127.0.0.1/", parameters={name: value})
     with pytest.raises(RequestError, match="parameters: "):
         HttpEndpoint(url="http://127.0.0.1/", headers=(("X-Good", "1"), (name, value)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-Amz-Security-Token", "X-Forwarded-For", "X-Real-IP", "Origin", "Proxy-Authorization"],
+)
+def test_a_request_sets_no_header_by_which_others_know_a_caller(name: str) -> None:
+    with pytest.raises(RequestError, match=f"{name}.* is not a request's to set"):
+        choose("http://127.0.0.1/", parameters={name: "x"})
+
+
+def test_the_configuration_allows_a_request_further_headers() -> None:
+    made = choose(
+        "http://127.0.0.1/", parameters={"Mce-Key": "x"}, hints=Hints(headers=("mce-key",))
+    )
+    assert isinstance(made, HttpEndpoint)
+    assert made.headers == (("Mce-Key", "x"),)
+    with pytest.raises(RequestError, match="Mce-Key"):
+        choose("http://127.0.0.1/", parameters={"Mce-Key": "x"})
+
+
+PRIVATE = [
+    "http://127.0.0.1/", "http://localhost/", "http://a.localhost/", "http://metadata.internal/",
+    "http://10.1.2.3/", "http://169.254.169.254/", "http://192.168.0.1/", "http://0.0.0.0/",
+    "http://100.64.0.1/", "http://192.0.0.192/", "http://2852039166/", "http://0xa9fea9fe/",
+    "http://0251.0376.0251.0376/", "http://127.1/", "http://169.254.43518/", "http://[::1]/",
+    "http://[::ffff:169.254.169.254]/", "http://[64:ff9b::a9fe:a9fe]/",
+    "http://[2002:a9fe:a9fe::]/", "http://[fd00:ec2::254]/", "http://[fe80::1]/", "http://1/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", PRIVATE)
+def test_a_stranger_cannot_send_tiles_into_private_networks(url: str) -> None:
+    with pytest.raises(RequestError, match=r"public address|not an http"):
+        choose(url, hints=Hints(is_trusted=False))
+    assert isinstance(choose("http://127.0.0.1/"), HttpEndpoint)
+
+
+def test_a_name_that_leads_to_a_private_address_is_never_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolved(*_: object, **__: object) -> list[dict[str, object]]:
+        return [{"host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0,
+                 "flags": 0, "hostname": "rebound.example"}]  # fmt: skip
+
+    monkeypatch.setattr("aiohttp.ThreadedResolver.resolve", resolved)
+    with serving(saying(EMPTY)) as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        url = f"http://rebound.example:{port}/"
+        assert invoke_once(HttpEndpoint(url=url)) == EMPTY
+        guarded = HttpEndpoint(url=url, public_only=True)
+        with pytest.raises(EndpointError, match="not a public address"):
+            invoke_once(guarded)
+        with pytest.raises(EndpointError, match="not a public address"):
+            asyncio.run(guarded.check())
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
