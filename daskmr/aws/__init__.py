@@ -1,4 +1,4 @@
-"""Amazon Web Services: the one place that knows boto3.
+"""Amazon Web Services: the one place that knows botocore.
 
 Sessions are kept one for each process, region and role. Credentials of a role are renewed before
 they run out; `forget` throws away those that a service refused.
@@ -62,14 +62,13 @@ _SESSIONS: dict[tuple[int, Identity], _Session] = {}
 
 
 def client(service: str, identity: Identity = Identity()) -> Any:
-    """A boto3 client, one for each process, service and identity.
+    """A client, one for each process, service and identity.
 
     Raises
     ------
     AuthError
         When no region is configured.
     """
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
@@ -83,8 +82,7 @@ def client(service: str, identity: Identity = Identity()) -> Any:
                 retries={"total_max_attempts": 3, "mode": "standard"},
             )
             try:
-                made = boto3.Session(botocore_session=held.session)
-                held.clients[service] = made.client(service, config=config)
+                held.clients[service] = held.session.create_client(service, config=config)
             except NoRegionError as error:
                 msg = f"{service}: no AWS region is configured; set AWS_DEFAULT_REGION"
                 raise AuthError(msg, reason="NO_REGION") from error

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,11 @@ class Sample:
     dropped: Counter[str] = field(default_factory=Counter)
     """Features that could not be used, by reason."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return plain | {"labels": dict(self.labels), "dropped": dict(self.dropped)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -84,7 +89,7 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "samples": [asdict(sample) for sample in self.samples],
+            "samples": [sample.as_dict() for sample in self.samples],
             "tiles": self.n_tiles,
             "concurrency": self.concurrency,
             "seconds": self.seconds,
@@ -124,8 +129,9 @@ def probe(plan: "Plan", n: int, *, price_per_hour: float | None = None) -> Estim
 def _spread(plan: "Plan", n: int) -> list[Tile]:
     """Tiles at even distances in the order of the grid."""
     places = np.argwhere(plan.selection.mask)
-    picked = np.linspace(0, len(places) - 1, min(n, len(places)) + 2).round().astype(int)[1:-1]
-    return [_tile(plan, row, col) for row, col in places[sorted(set(picked.tolist()))].tolist()]
+    n = min(n, len(places))
+    picked = ((np.arange(n) + 0.5) / max(1, n) * len(places)).astype(int)
+    return [_tile(plan, row, col) for row, col in places[picked].tolist()]
 
 
 def _tile(plan: "Plan", row: int, col: int) -> Tile:
