@@ -132,6 +132,9 @@ def _named(model: str, parameters: dict[str, Any], *, hints: Hints) -> LocalMode
     from daskmr.endpoints.local import BuiltinModel
     from daskmr.models import MODELS, build
 
+    if hints.options and not model.endswith(".onnx"):
+        msg = f"endpoint_options: {model!r} takes none, but got {sorted(hints.options)}"
+        raise RequestError(msg)
     if model in MODELS.names():
         attributes = str(parameters.pop("CustomAttributes", ""))
         if parameters:

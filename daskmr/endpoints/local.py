@@ -1,9 +1,7 @@
 """Models in the worker's own process: Python functions, and the built-in ones."""
 
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,9 +10,9 @@ import numpy as np
 
 from daskmr.core.imagery import Pixels
 from daskmr.endpoints._status import error_of
+from daskmr.endpoints._turns import in_turn
 from daskmr.errors import EndpointError, PermanentError, RequestError
 
-_LOCKS: "defaultdict[str, threading.Lock]" = defaultdict(threading.Lock)
 _BATCH = "max_batch"  # the attribute of a function that takes lists of tiles
 
 
@@ -23,8 +21,8 @@ class CallableModel:
     """A function of a tile, or of a list of tiles.
 
     Calls are made one at a time in each process, unless the function has a true attribute
-    ``thread_safe``; processes never wait for each other. The function gets a copy of each tile and
-    may change it.
+    ``thread_safe``; processes wait for each other only if its attribute ``process_safe`` is false.
+    The function gets a copy of each tile and may change it.
 
     A function with an attribute ``max_batch`` (an int, 1 or more) takes a list of at most so many
     arrays and returns a list of as many answers, even when there is a single tile.
@@ -58,7 +56,7 @@ class CallableModel:
 
     def _ask(self, tiles: Sequence[Pixels]) -> Any:
         copies = [np.array(pixels, order="C") for pixels in tiles]
-        with _in_turn(self.name, self.function), blamed(self.name):
+        with in_turn(self.name, self.function), blamed(self.name):
             if hasattr(self.function, _BATCH):
                 return self.function(copies)
             return [self.function(copy) for copy in copies]
@@ -81,7 +79,7 @@ class BuiltinModel:
     def detect(self, pixels: Pixels) -> Any:
         """What the model says of one tile."""
         model = _built(self.name, self.attributes)
-        with _in_turn(self.name, model), blamed(self.name):
+        with in_turn(self.name, model), blamed(self.name):
             return model.detect(pixels)
 
     def detect_batch(self, tiles: Sequence[Pixels]) -> Sequence[Any]:
@@ -155,11 +153,6 @@ def _built(name: str, attributes: str) -> Any:
     from daskmr import models
 
     return models.build(name, attributes)
-
-
-def _in_turn(name: str, model: object) -> AbstractContextManager[Any]:
-    """One call at a time in this process, unless the model says that it need not be."""
-    return nullcontext() if getattr(model, "thread_safe", False) else _LOCKS[name]
 
 
 @contextmanager

@@ -1,19 +1,17 @@
 """One tile sent to a model, and what to change when that fails."""
 
 from dataclasses import dataclass
-from math import isqrt
 from typing import Any
 
 import numpy as np
 
-from daskmr.endpoints.base import Endpoint
 from daskmr.errors import RequestError, UnreachableError
 from daskmr.pipeline.describe import lines, size
+from daskmr.pipeline.payload import fitting, limit
 from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.probe import Sample, probe
 from daskmr.pipeline.settings import Settings
 
-_STEP = 64
 _HINTS = {
     "BAD_RESPONSE": "if the model answers in another convention, name it: --answer-format",
     "CONNECT": "is the model server running, and its host and port right?",
@@ -129,19 +127,6 @@ def check(model: Any, image: Any = None, *, pixels: str = "3xuint8", **options: 
     return Check(plan=plan, sample=probe(plan, 1).samples[0])
 
 
-def limit(model: Any) -> int | None:
-    """Most bytes of one tile that a model is known, or usually found, to take."""
-    if not isinstance(model, Endpoint):
-        return None
-    return model.max_payload_bytes or getattr(model, "usual_payload_bytes", None)
-
-
-def fitting(plan: Plan, most: int) -> int:
-    """Side of the largest square tile whose pixels fit into so many bytes, in steps of 64."""
-    each = plan.info.bands * plan.info.itemsize
-    return max(_STEP, isqrt(most // each) // _STEP * _STEP)
-
-
 def _payload(plan: Plan, sample: Sample) -> str:
     settings = plan.settings
     text = f"{size(sample.payload_bytes)} of {settings.tile_format} {settings.tile_compression}"
@@ -150,7 +135,7 @@ def _payload(plan: Plan, sample: Sample) -> str:
         return text
     text += f", limit {size(most)}"
     if sample.payload_bytes > most:
-        text += f": too large, --tile-size {fitting(plan, most)} would fit"
+        text += f": too large, --tile-size {fitting(plan.info, most)} would fit"
     return text
 
 

@@ -22,6 +22,7 @@ from daskmr.merge import merger
 from daskmr.merge.base import Merge
 from daskmr.pipeline.capacity import hints
 from daskmr.pipeline.describe import plan_html, plan_text
+from daskmr.pipeline.payload import fitting, limit
 from daskmr.pipeline.regions import plan_regions
 from daskmr.pipeline.settings import Settings
 
@@ -134,7 +135,13 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
         selection=Selection.of(planned & ~empty),
         n_tiles=int(planned.sum()),
         n_skipped=int(empty.sum()),
-        warnings=[*getattr(endpoint, "notes", ()), *_warnings(grid, opened.info, unplaced)],
+        warnings=[
+            *getattr(endpoint, "notes", ()),
+            *_payload_warnings(
+                endpoint, tile_encoder.payload_bytes(opened.info, _tile(grid)), opened.info
+            ),
+            *_warnings(grid, opened.info, unplaced),
+        ],
     )
 
 
@@ -226,3 +233,14 @@ def _warnings(grid: TileGrid, info: ImageInfo, unplaced: str) -> list[str]:
             f"tiles are {_tile(grid)}"
         )
     return found
+
+
+def _payload_warnings(model: Any, n_bytes: int, info: ImageInfo) -> list[str]:
+    """Tiles that may be larger than the endpoint takes."""
+    most = limit(model)
+    if most is None or n_bytes <= most:
+        return []
+    would_fit = f"tile_size {fitting(info, most)} would fit, or a compression"
+    return [
+        f"tiles of up to {n_bytes:,} bytes: {model.name} is known to take {most:,}; {would_fit}"
+    ]

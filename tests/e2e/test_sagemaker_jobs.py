@@ -101,3 +101,14 @@ def test_a_check_tells_the_payload_against_the_limit(endpoint: Gateway) -> None:
         done.stdout
     )
     assert "features:       100: 100 x flood_object" in done.stdout
+
+
+def test_a_plan_warns_of_tiles_that_the_endpoint_may_not_take(image: Path) -> None:
+    done = daskmr("plan", image, "-m", "sagemaker://aircraft", "--tile-size", 2048)
+    assert done.returncode == 0, done.stderr
+    assert "is known to take 6,291,456; tile_size 1408 would fit" not in done.stdout
+    done = daskmr(
+        "plan", image, "-m", "sagemaker://aircraft", "--tile-size", 2048,
+        "--endpoint-option", "max_payload_bytes=1000000",
+    )  # fmt: skip
+    assert "sagemaker://aircraft is known to take 1,000,000; tile_size 576 would fit" in done.stdout

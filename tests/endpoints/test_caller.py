@@ -174,3 +174,30 @@ def test_an_endpoint_that_stays_away_is_given_up_when_patience_ends() -> None:
             reasons = {str(future.exception(60)) for future in futures}
             assert time.monotonic() - started < 15
     assert all(reason.endswith("HTTP 503") for reason in reasons)
+
+
+@dataclass(frozen=True)
+class Scaling(Renewing):
+    """An endpoint whose capacity others change."""
+
+    stands: list[int] = field(default_factory=lambda: [4], hash=False)
+
+    def resolved(self, *, key: str) -> "Scaling":
+        return self
+
+    def capacity(self) -> int | None:
+        return self.stands[-1]
+
+
+def test_an_endpoint_that_scales_is_followed_while_jobs_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("daskmr.endpoints.caller.LOOK_EVERY_S", 0.05)
+    endpoint = Scaling(name="scaling")
+    with Caller(endpoint, Terms(job="x", capacity=4, share=2, target=1.0)) as caller:
+        assert caller.limit == 2
+        endpoint.stands.append(40)
+        end = time.monotonic() + 20
+        while caller.limit != 20 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert caller.limit == 20

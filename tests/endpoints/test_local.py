@@ -1,6 +1,8 @@
 """Models in the worker's own process, and how a user names a model."""
 
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -289,3 +291,31 @@ def test_a_built_in_model_answers_tile_by_tile() -> None:
     bad, good = model.detect_batch([red, TILE])
     assert isinstance(bad, TransientError)
     assert good == model.detect(TILE)
+
+
+def test_a_model_in_process_takes_no_options_of_an_endpoint() -> None:
+    with pytest.raises(RequestError, match="'blobs' takes none, but got"):
+        choose("blobs", hints=Hints(options={"role": "x"}))
+
+
+ALONE = """
+import sys, time
+from daskmr.endpoints._turns import in_turn
+
+class Model:
+    process_safe = False
+
+for _ in range(20):
+    with in_turn("alone", Model()):
+        print("in", flush=True)
+        time.sleep(0.002)
+        print("out", flush=True)
+"""
+
+
+def test_a_model_that_fills_a_machine_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        processes = [subprocess.Popen([sys.executable, "-c", ALONE], stdout=file) for _ in range(3)]
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert log.read_text().split() == ["in", "out"] * 60
