@@ -149,7 +149,11 @@ class _Attempts:
                 return Reply(answer, self.n_failed + 1, seconds)
 
     async def _permission(self, deadline: float, last: EndpointError | None) -> bool:
-        """Wait until the endpoint may be asked; True when this call is a probe."""
+        """Wait until the endpoint may be asked; True when this call is a probe.
+
+        When patience ends, a tile that was never asked about is asked about once all the same: none
+        fails for what happened to others.
+        """
         if self.limiter.refused is not None:
             raise self._given_up(self.limiter.refused)
         if not self.limiter.is_away:
@@ -161,8 +165,8 @@ class _Attempts:
         end = min(deadline, monotonic() + patience_s - self.limiter.away_s())
         is_probe = await self.limiter.open_door(end)
         still_away: bool = self.limiter.is_away
-        if not is_probe and still_away and trouble is not None:
-            raise self._given_up(trouble)
+        if not is_probe and still_away and last is not None:
+            raise self._given_up(last)
         if not still_away:
             self.spent.clear()
         return is_probe

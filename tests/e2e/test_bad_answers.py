@@ -22,7 +22,7 @@ TILE = 32
 NAMES = sorted(BAD_ANSWERS)
 OPTIONS: dict[str, Any] = {
     "tile_size": TILE, "overlap": 0, "tile_format": "NPY", "skip_nodata": False,
-    "timeout_s": 2.0, "patience_s": 12.0, "concurrency": 64,
+    "timeout_s": 2.0, "patience_s": 8.0, "concurrency": 64,
 }  # fmt: skip
 BODIES = [name for name in NAMES if BAD_ANSWERS[name].reason == "BAD_RESPONSE"]
 
