@@ -54,6 +54,7 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     client: Any = None,
     scheduler: str | None = None,
     workers: int | None = None,
+    store: str | None = None,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Result:
@@ -76,6 +77,10 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
         Address of a Dask scheduler, or ``"local"`` for a cluster of our own.
     workers
         Worker processes of a cluster of our own; as many as cores, at most 4, when None.
+    store
+        Folder or ``s3://`` URL in which jobs are kept. A job that was cut off goes on where it
+        was when the same call is made again with the same `job_id`; what was committed is not
+        asked again. None keeps nothing.
     on_progress
         Called about once a second with `daskmr.pipeline.progress.Progress`.
     **options
@@ -104,7 +109,7 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
         made = make_plan(image, model, Settings.of(options))
     output = Output.at(out, formats) if out is not None else None
     cluster = {"client": client, "scheduler": scheduler, "workers": workers}
-    return run_plan(made, output, cluster=cluster, on_progress=on_progress or _quiet)
+    return run_plan(made, output, cluster=cluster, on_progress=on_progress or _quiet, store=store)
 
 
 def _quiet(_progress: object) -> None:

@@ -194,6 +194,9 @@ def models_check_command(
     "-f", "--format", "formats", metavar="NAME[,NAME]",
     help="geojson, geojsonseq, parquet, fgb, gpkg.  [default: geojson,parquet]",
 )  # fmt: skip
+@click.option(
+    "--store", help="Folder or s3:// URL that keeps jobs; the same --job-id goes on there."
+)
 @click.option("-s", "--scheduler", help="Address of a Dask scheduler.  [default: own cluster]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of an own cluster.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -203,7 +206,7 @@ def run_command(
     """Run a model over an image and write geolocated features."""
     from daskmr.api import FORMATS
 
-    execution = {name: options.pop(name) for name in ("out", "scheduler", "workers")}
+    execution = {name: options.pop(name) for name in ("out", "store", "scheduler", "workers")}
     formats = options.pop("formats")
     execution["formats"] = tuple(formats.split(",")) if formats else FORMATS
     if request is not None:

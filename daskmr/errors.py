@@ -6,7 +6,8 @@
     ├── RequestError            the request, an option or a combination of them is wrong
     │   └── UnknownNameError    a model, format or merge name that is not in its table
     ├── ImageError              the image cannot be opened, or is not one we can run
-    │   └── ImageReadError      one window of an open image cannot be read
+    │   ├── ImageReadError      one window of an open image cannot be read
+    │   └── SourceChangedError  the image is not the one that the job began with
     ├── EncodeError             one tile cannot be put into the tile format
     ├── EndpointError           one call of a model endpoint failed; says whether a retry can help
     │   ├── CapacityError       busy or throttled: wait, then try again
@@ -66,6 +67,10 @@ class ImageError(DaskmrError):
 
 class ImageReadError(ImageError):
     """One window of an image could not be read; its tiles fail, the job goes on."""
+
+
+class SourceChangedError(ImageError):
+    """The image has changed since the job began: results of both would be mixed."""
 
 
 class EncodeError(DaskmrError):

@@ -1,7 +1,7 @@
 """The driver's account of a job: every tile of every region, once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from daskmr.core.grid import Region, RegionGrid
@@ -36,6 +36,16 @@ class Account:
         self.seconds: dict[str, float] = {}
         self.n_features = self.n_attempts = self.n_pixels = 0
         self._lost: list[Region] = []
+        self._ended: set[str] = set()
+
+    @property
+    def n_lost(self) -> int:
+        """Regions whose workers died."""
+        return len(self._lost)
+
+    def missing(self, regions: Iterable[Region]) -> list[Region]:
+        """Regions with tiles to run that have not ended."""
+        return [r for r in regions if r.id not in self._ended and self.n_tiles(r)]
 
     def n_tiles(self, region: Region) -> int:
         """Tiles of a region that are run."""
@@ -43,6 +53,7 @@ class Account:
 
     def add(self, region: Region, summary: RegionSummary | None) -> None:
         """Take the end of one region; None when the workers that ran it died."""
+        self._ended.add(region.id)
         if summary is None:
             self._lost.append(region)
             self.outcomes[TileStatus.FAILED] += self.n_tiles(region)

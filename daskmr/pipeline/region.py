@@ -5,7 +5,7 @@ becomes that tile's outcome and never leaves this module as an exception.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -69,11 +69,11 @@ def process_region(
                 ledger.n_pixels += pixels.shape[1] * pixels.shape[2]
                 calls.start(tile, pixels)
             started = perf_counter()
-    part = Part(features=gather(ledger.sightings), outcomes=ledger.sorted())
     started = perf_counter()
-    job.parts.write(region.id, part)
+    part = Part(features=gather(ledger.sightings), outcomes=ledger.sorted())
+    part = job.parts.write(region.id, part)
     seconds["write"] += perf_counter() - started
-    return _summary(region, part, ledger.n_pixels, seconds=seconds)
+    return summary_of(region.id, part, ledger.n_pixels, seconds=seconds)
 
 
 def _calls(job: Job, ledger: "_Ledger", seconds: Seconds, *, stalled: Callable[[], None]) -> Calls:
@@ -160,13 +160,28 @@ def _holds_only(pixels: Pixels, value: float) -> bool:
     return matches(pixels[:, 0, 0]) and matches(pixels)
 
 
-def _summary(region: Region, part: Part, n_pixels: int, *, seconds: Seconds) -> RegionSummary:
+def summary_of(
+    name: str, part: Part, n_pixels: int, *, seconds: Mapping[str, float]
+) -> RegionSummary:
+    """What the driver is told of a part.
+
+    Parameters
+    ----------
+    name
+        Name of the region.
+    part
+        What was committed.
+    n_pixels
+        Pixels of the tiles that were sent to the model.
+    seconds
+        Time by stage.
+    """
     statuses, reasons = tally(part.outcomes)
     dropped: Counter[str] = Counter()
     for outcome in part.outcomes:
         dropped.update(outcome.dropped)
     return RegionSummary(
-        region=region.id,
+        region=name,
         outcomes={str(status): n for status, n in statuses.items()},
         reasons=dict(reasons),
         n_features=len(part.features),

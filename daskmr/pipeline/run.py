@@ -3,15 +3,11 @@
 request - plan - regions (read, encode, ask, decode, part) - merge - geolocate - sinks - report
 """
 
-import shutil
-import tempfile
-import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -33,6 +29,9 @@ from daskmr.pipeline.output import Output
 from daskmr.pipeline.plan import Plan
 from daskmr.pipeline.preflight import preflight
 from daskmr.pipeline.progress import TOPIC, OnProgress, Tracker
+from daskmr.pipeline.publication import publish
+from daskmr.pipeline.region import summary_of
+from daskmr.pipeline.workspace import Workspace, workspace
 from daskmr.sinks.base import Provenance
 from daskmr.store import PartStore
 
@@ -54,7 +53,14 @@ class Result:
         return report_html(self.report)
 
 
-def run_plan(plan: Plan, output: Output | None, *, cluster: Any, on_progress: OnProgress) -> Result:
+def run_plan(
+    plan: Plan,
+    output: Output | None,
+    *,
+    cluster: Any,
+    on_progress: OnProgress,
+    store: str | None = None,
+) -> Result:
     """Run a plan to its end.
 
     Parameters
@@ -67,6 +73,8 @@ def run_plan(plan: Plan, output: Output | None, *, cluster: Any, on_progress: On
         Keyword arguments of `daskmr.pipeline.cluster.connect`.
     on_progress
         Told about once a second how far the job has come.
+    store
+        Where jobs are kept, so that a later run of the same job goes on; None for this run alone.
 
     Raises
     ------
@@ -76,18 +84,45 @@ def run_plan(plan: Plan, output: Output | None, *, cluster: Any, on_progress: On
         When the cluster, the endpoint, the store or a sink could not be used.
     """
     started = perf_counter()
-    with connect(**cluster) as connection, _parts(output, connection) as parts:
-        job = _job(plan, connection, parts)
-        preflight(connection, job)
-        account = _run_regions(plan, job, connection, on_progress=on_progress)
-        found = list(parts.read_all(account.written))
-    merged = plan.merge(concat([part.features for part in found]))
-    world = to_world(merged, plan.sensor)
-    report = account.report(plan, found, n_merged=len(world))
-    _judge(report)
-    written = output.write(world, provenance(plan)) if output is not None else []
-    seconds = {**report.seconds, "wall": perf_counter() - started}
-    return Result(features=world, report=replace(report, seconds=seconds, outputs=written))
+    with ExitStack() as outer:
+        inner = outer.enter_context(ExitStack())
+        connection = inner.enter_context(connect(**cluster)) if store is None else None
+        space = outer.enter_context(workspace(plan, output, store, connection=connection))
+        account = _account_of(plan, space)
+        if account.missing(plan.regions):
+            connection = connection or inner.enter_context(connect(**cluster))
+            job = _job(plan, connection, space.parts)
+            preflight(connection, job)
+            _run_regions(plan, job, connection, account=account, on_progress=on_progress)
+        inner.close()
+        found = list(space.parts.read_all(account.written))
+        merged = plan.merge(concat([part.features for part in found]))
+        world = to_world(merged, plan.sensor)
+        report = account.report(plan, found, n_merged=len(world))
+        _judge(report)
+        written = output.write(world, provenance(plan)) if output is not None else []
+        seconds = {**report.seconds, "wall": perf_counter() - started}
+        report = replace(report, seconds=seconds, outputs=written)
+        if space.folder is not None and not account.n_lost:
+            publish(space.folder, report)
+    return Result(features=world, report=report)
+
+
+def _account_of(plan: Plan, space: Workspace) -> Account:
+    """The account of what an earlier run has committed."""
+    account = Account(plan.regions, plan.selection)
+    for region in plan.regions:
+        if region.id in space.done:
+            part = space.parts.read(region.id)
+            sizes = {
+                (t.window.row, t.window.col): t.window.height * t.window.width
+                for t in plan.regions.grid.tiles(region)
+            }
+            n_pixels = sum(
+                sizes[o.row, o.col] for o in part.outcomes if o.status is not TileStatus.SKIPPED
+            )
+            account.add(region, summary_of(region.id, part, n_pixels, seconds={}))
+    return account
 
 
 def provenance(plan: Plan) -> Provenance:
@@ -111,14 +146,14 @@ def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
 
 
 def _run_regions(
-    plan: Plan, job: Job, connection: Connection, *, on_progress: OnProgress
-) -> Account:
-    wanted = [region for region in plan.regions if plan.selection.of_region(region).any()]
+    plan: Plan, job: Job, connection: Connection, *, account: Account, on_progress: OnProgress
+) -> None:
+    wanted = account.missing(plan.regions)
     source = plan.image.source
     blocks = over_source(job, source) if source else over_array(job, plan.data.data)
-    account = Account(plan.regions, plan.selection)
     n_tiles = int(plan.selection.mask.sum())
     tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=on_progress)
+    tracker.finished(sum(account.outcomes.values()), account.n_pixels)
 
     def ended(region: Any, summary: Any) -> None:
         account.add(region, summary)
@@ -126,7 +161,6 @@ def _run_regions(
 
     with _listening(connection, tracker):
         run_regions(connection, each_block(blocks, wanted), ended)
-    return account
 
 
 @contextmanager
@@ -136,24 +170,6 @@ def _listening(connection: Connection, tracker: Tracker) -> Iterator[None]:
         yield
     finally:
         connection.client.unsubscribe_topic(TOPIC)
-
-
-@contextmanager
-def _parts(output: Output | None, connection: Connection) -> Iterator[PartStore]:
-    """A folder for the parts of this run, gone when the run ends."""
-    name = f".daskmr-{uuid.uuid4().hex}"
-    if output is not None and (not connection.owned or not output.is_remote):
-        store = PartStore(url=f"{output.url}/{name}")
-        try:
-            yield store
-        finally:
-            store.remove()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
-    try:
-        yield PartStore(url=str(folder / name))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _judge(report: JobReport) -> None:

@@ -1,5 +1,6 @@
-"""Where a running job keeps its parts: a local folder or any fsspec URL that all workers reach."""
+"""Where a job keeps what it did: a local folder or a bucket that all workers reach."""
 
+from daskmr.store.jobs import JobFolder, jobs
 from daskmr.store.parts import Part, PartStore
 
-__all__ = ["Part", "PartStore"]
+__all__ = ["JobFolder", "Part", "PartStore", "jobs"]

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -20,6 +19,7 @@ import shapely
 from daskmr.core.features import COLUMNS
 from daskmr.core.report import TileOutcome, TileStatus
 from daskmr.errors import StoreError
+from daskmr.store.places import place
 
 _READERS = 8
 _TILES = b"daskmr:tiles"
@@ -47,21 +47,17 @@ class PartStore:
     url: str
     """Absolute path or fsspec URL; one folder for each run of a job."""
 
-    def write(self, name: str, part: Part) -> str:
-        """Put a part in place and return its URL.
+    def write(self, name: str, part: Part) -> Part:
+        """Commit a part and return what is there: the first one that was committed.
 
         Raises
         ------
         StoreError
             When the folder cannot be written.
         """
-        target = f"{self.url}/{name}.parquet"
-        try:
-            _put(target, _serialised(part))
-        except OSError as error:
-            msg = f"{target}: cannot write the part: {error}"
-            raise StoreError(msg) from error
-        return target
+        if place(self.url).create(f"{name}.parquet", _serialised(part)):
+            return part
+        return self.read(name)
 
     def read(self, name: str) -> Part:
         """The part of that name.
@@ -71,16 +67,15 @@ class PartStore:
         StoreError
             When it is not there, or not a part.
         """
-        import fsspec
-
         target = f"{self.url}/{name}.parquet"
+        content = place(self.url).read(f"{name}.parquet")
         try:
-            with fsspec.open(target, "rb") as file:
-                table = pq.read_table(file)
-        except (OSError, pa.ArrowInvalid) as error:
+            if content is None:
+                raise FileNotFoundError(target)
+            return _parsed(pq.read_table(pa.BufferReader(content)))
+        except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             msg = f"{target}: cannot read the part: {error}"
             raise StoreError(msg) from error
-        return _parsed(table)
 
     def read_all(self, names: Sequence[str]) -> Iterator[Part]:
         """The parts of those names, in their order; several are read at once."""
@@ -88,11 +83,11 @@ class PartStore:
             yield from pool.map(self.read, names)
 
     def probe(self) -> str:
-        """Write a small file that `sees` finds again, and return its name."""
-        name = f"probe-{uuid.uuid4().hex}"
+        """Write a small file that `check` finds again, and return its name."""
+        name = f".probe-{uuid.uuid4().hex}"
         try:
-            _put(f"{self.url}/{name}", b"daskmr")
-        except OSError as error:
+            place(self.url).create(name, b"daskmr")
+        except StoreError as error:
             msg = f"{self.url}: a worker cannot write parts here: {error}"
             raise StoreError(msg) from error
         return name
@@ -105,10 +100,7 @@ class PartStore:
         StoreError
             When the probe of that name is not there.
         """
-        import fsspec
-
-        fs, path = fsspec.core.url_to_fs(f"{self.url}/{name}")
-        if not fs.exists(path):
+        if place(self.url).read(name) is None:
             msg = (
                 f"{self.url}: what the workers write here is not visible to this process; "
                 "name a folder or URL that both reach (store=...)"
@@ -117,26 +109,7 @@ class PartStore:
 
     def remove(self) -> None:
         """Delete the folder and all parts in it."""
-        import fsspec
-
-        fs, path = fsspec.core.url_to_fs(self.url)
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
-
-
-def _put(target: str, content: bytes) -> None:
-    """Write a file whole: object stores do so by themselves, folders by a rename."""
-    import fsspec
-
-    if "://" in target:
-        with fsspec.open(target, "wb") as file:
-            file.write(content)
-        return
-    path = Path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+        place(self.url).remove()
 
 
 def _serialised(part: Part) -> bytes:

@@ -1,0 +1,143 @@
+"""Where a job keeps its parts while it runs: a folder for this run, or the job's own in a store."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daskmr import __version__
+from daskmr.errors import RequestError
+from daskmr.pipeline.cluster import Connection
+from daskmr.pipeline.output import Output
+from daskmr.store import JobFolder, PartStore
+
+if TYPE_CHECKING:
+    from daskmr.pipeline.plan import Plan
+
+_AFTER = frozenset({"merge", "iou", "feature_properties"})
+"""Settings that can change without asking the model again."""
+_HOW = frozenset({"concurrency", "timeout_s", "patience_s", "batch", "linger_s", "job_id"})
+"""Settings that decide how and when, not what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Parts, and which of them are there from before."""
+
+    parts: PartStore
+    """Where regions go."""
+    done: frozenset[str] = frozenset()
+    """Names of regions that were committed by an earlier run."""
+    folder: JobFolder | None = None
+    """The job's folder, when it has one that outlives the run."""
+
+
+@contextmanager
+def workspace(
+    plan: "Plan", output: Output | None, store: str | None, *, connection: Connection | None
+) -> Iterator[Workspace]:
+    """A place for the parts of a run.
+
+    Parameters
+    ----------
+    plan
+        The job.
+    output
+        Where results go; None for in memory only.
+    store
+        Where jobs are kept, so that a later run of the same job goes on; None for this run alone.
+    connection
+        Whose workers write; None when that is not known yet.
+
+    Raises
+    ------
+    RequestError
+        When the store has a job of this id that asked for something else.
+    SourceChangedError
+        When the image has changed since.
+    StoreError
+        When the job is being run by somebody else.
+    """
+    if store is not None:
+        with _kept(plan, store) as made:
+            yield made
+        return
+    name = f".daskmr-{uuid.uuid4().hex}"
+    is_ours = connection is not None and connection.owned
+    if output is not None and not (is_ours and output.is_remote):
+        parts = PartStore(url=f"{output.url}/{name}")
+        try:
+            yield Workspace(parts=parts)
+        finally:
+            parts.remove()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
+    try:
+        yield Workspace(parts=PartStore(url=str(folder / name)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _kept(plan: "Plan", store: str) -> Iterator[Workspace]:
+    if plan.image.source is None:
+        msg = "store: an array cannot be opened again, so its job cannot be resumed"
+        raise RequestError(msg)
+    folder = JobFolder.at(store, plan.settings.job_id)
+    folder.begin(asked(plan), source_of(plan))
+    lease = folder.lease()
+    lease.acquire()
+    lease.keep()
+    try:
+        yield Workspace(parts=folder.parts, done=frozenset(folder.committed()), folder=folder)
+    finally:
+        lease.release()
+
+
+def asked(plan: "Plan") -> dict[str, Any]:
+    """All that decides a model's answers, as plain values; what may be secret only as a hash."""
+    settings = plan.settings
+    said = {
+        f.name: _plain(getattr(settings, f.name))
+        for f in fields(settings)
+        if f.name not in _AFTER | _HOW
+    }
+    said |= {
+        "image": plan.info.url,
+        "model": plan.model.name,
+        "parameters": _hashed(dict(settings.parameters)),
+        "endpoint_options": _hashed(dict(settings.endpoint_options)),
+        "regions": str(plan.regions.tiles_per_side),
+        "daskmr": __version__,
+    }
+    return said
+
+
+def source_of(plan: "Plan") -> dict[str, Any]:
+    """What tells one version of an image from another."""
+    info = plan.info
+    return {
+        "etag": info.etag,
+        "width": info.width,
+        "height": info.height,
+        "bands": info.bands,
+        "dtype": info.dtype,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: sizes as text, geometry as its hash."""
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        return str(value) if len(str(value)) < 200 else _hashed(str(value))  # noqa: PLR2004
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

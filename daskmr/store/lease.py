@@ -1,0 +1,132 @@
+"""One driver for each job: a lease that is held by beating, and lost by falling silent.
+
+No clock is compared between machines: a lease has run out when whoever wants it has seen it
+unchanged for long enough, by an own monotonic clock.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daskmr.errors import StoreError
+from daskmr.store.places import Place
+
+NAME = "lease.json"
+BEAT_S = 5.0
+"""Seconds between beats."""
+EXPIRES_S = 20.0
+"""Seconds without a beat after which a lease may be taken over."""
+
+
+@dataclass
+class Lease:
+    """The right to run one job.
+
+    Parameters
+    ----------
+    place
+        The job's folder.
+    clock, sleep
+        Monotonic seconds, and waiting; given by tests.
+    """
+
+    place: Place
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    epoch: int = 0
+    """How often the job has changed hands."""
+    _nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _beat: int = 0
+    _seen: bytes = b""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    lost: bool = False
+    """Whether somebody else has taken it over."""
+
+    def acquire(self) -> None:
+        """Take the lease: at once when nobody holds it, else once its holder has fallen silent.
+
+        Raises
+        ------
+        StoreError
+            When its holder is alive.
+        """
+        if self._create():
+            return
+        watched, since = self._read(), self.clock()
+        while True:
+            held = json.loads(watched)
+            silent = held.get("released") or self.clock() - since >= EXPIRES_S
+            if silent and self._take(watched, int(held["epoch"])):
+                return
+            self.sleep(BEAT_S / 5)
+            now = self._read()
+            if now != watched and not json.loads(now).get("released"):
+                msg = f"{self.place.url}: the job is being run by {json.loads(now)['owner']}"
+                raise StoreError(msg)
+            watched = now
+
+    def keep(self) -> None:
+        """Beat in a thread until `release`."""
+        self._thread = threading.Thread(target=self._beating, name="daskmr-lease", daemon=True)
+        self._thread.start()
+
+    def beat(self) -> bool:
+        """Say that the holder is alive; False when the lease is lost."""
+        self._beat += 1
+        content = self._content()
+        if self.place.swap(NAME, content, seen=self._seen):
+            self._seen = content
+            return True
+        self.lost = self._read() != content
+        if not self.lost:
+            self._seen = content
+        return not self.lost
+
+    def release(self) -> None:
+        """Let the next one begin at once."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if not self.lost:
+            self.place.swap(NAME, self._content(released=True), seen=self._seen)
+
+    def _create(self) -> bool:
+        content = self._content()
+        if self.place.create(NAME, content):
+            self._seen = content
+            return True
+        return False
+
+    def _take(self, watched: bytes, epoch: int) -> bool:
+        self.epoch = epoch + 1
+        content = self._content()
+        if self.place.swap(NAME, content, seen=watched):
+            self._seen = content
+            return True
+        return False
+
+    def _read(self) -> bytes:
+        found = self.place.read(NAME)
+        if found is None:
+            msg = f"{self.place.url}/{NAME}: gone"
+            raise StoreError(msg)
+        return found
+
+    def _content(self, *, released: bool = False) -> bytes:
+        said = {"owner": self.owner, "epoch": self.epoch, "beat": self._beat, "nonce": self._nonce}
+        return json.dumps(said | ({"released": True} if released else {})).encode()
+
+    def _beating(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                if not self.beat():
+                    return
+            except StoreError:  # a store that is away: the next beat may reach it
+                continue

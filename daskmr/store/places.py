@@ -1,0 +1,265 @@
+"""Folders and buckets in which a name is written once, or only over what was seen there.
+
+Two writers of one name can never both succeed with different content. Where the outcome of a write
+is not known, since the answer was lost, what is there now tells.
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from daskmr import aws
+from daskmr.errors import EndpointError, StoreError
+
+_TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class Place(Protocol):
+    """A folder of named contents; names may hold slashes."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a name that is not there; False when other content is there already."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a name; None when it is not there."""
+
+    def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
+        """Write over the content that was seen; False when it is another one by now."""
+
+    def names(self, prefix: str) -> list[str]:
+        """All names that begin so, sorted."""
+
+    def remove(self) -> None:
+        """Delete everything."""
+
+
+def place(url: str) -> Place:
+    """The place at an absolute path or an ``s3://`` URL.
+
+    Raises
+    ------
+    StoreError
+        When it is neither.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(url.rstrip("/"))
+    if "://" in url:
+        msg = f"store: {url!r} is neither a folder nor an s3:// URL: names could be written twice"
+        raise StoreError(msg)
+    return Folder(str(Path(url).absolute()))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of this machine, or of a file system that all workers share."""
+
+    url: str
+    """Absolute path."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a name that is not there: a link to a file that is whole already."""
+        path = self._path(name)
+        with _told(self.url, "write", name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                _write(temporary, content)
+                os.link(temporary, path)
+            except FileExistsError:
+                return path.read_bytes() == content
+            finally:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+            _sync(path.parent)
+            return True
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a name; None when it is not there."""
+        with _told(self.url, "read", name):
+            try:
+                return self._path(name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
+        """Write over the content that was seen, while others are kept out."""
+        path = self._path(name)
+        if not path.parent.is_dir():
+            return False
+        with _told(self.url, "write", name), _locked(path):
+            if not path.exists() or path.read_bytes() != seen:
+                return False
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            _write(temporary, content)
+            temporary.replace(path)
+            _sync(path.parent)
+            return True
+
+    def names(self, prefix: str) -> list[str]:
+        """All names that begin so, sorted."""
+        root = Path(self.url)
+        found = (file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
+        return sorted(
+            name for name in found
+            if name.startswith(prefix) and not name.rpartition("/")[2].startswith(".")
+        )  # fmt: skip
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        import shutil
+
+        shutil.rmtree(self.url, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return Path(self.url) / name
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A prefix of a bucket whose service knows conditional writes."""
+
+    url: str
+    """``s3://bucket/prefix``."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a key that is not there (``If-None-Match: *``)."""
+        return self._put(name, content, IfNoneMatch="*")
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a key; None when it is not there."""
+        found = self._get(name)
+        return None if found is None else found[0]
+
+    def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
+        """Write over the content that was seen (``If-Match``)."""
+        found = self._get(name)
+        if found is None or found[0] != seen:
+            return False
+        return self._put(name, content, IfMatch=found[1])
+
+    def names(self, prefix: str) -> list[str]:
+        """All keys that begin so, sorted, without the prefix of the place."""
+        bucket, root = self._where("")
+        with self._told("list", prefix):
+            pages = aws.client("s3").get_paginator("list_objects_v2")
+            keys = [
+                entry["Key"]
+                for page in pages.paginate(Bucket=bucket, Prefix=root + prefix)
+                for entry in page.get("Contents", ())
+            ]
+        return sorted(key.removeprefix(root) for key in keys)
+
+    def remove(self) -> None:
+        """Delete all keys."""
+        for name in self.names(""):
+            bucket, key = self._where(name)
+            with self._told("delete", name):
+                aws.client("s3").delete_object(Bucket=bucket, Key=key)
+
+    def check(self) -> None:
+        """Refuse a service that writes a name twice.
+
+        Raises
+        ------
+        StoreError
+            When it does, or cannot be written.
+        """
+        name = f"probe-{uuid.uuid4().hex}"
+        first, second = self.create(name, b"1"), self.create(name, b"2")
+        bucket, key = self._where(name)
+        with self._told("delete", name):
+            aws.client("s3").delete_object(Bucket=bucket, Key=key)
+        if not first or second:
+            msg = f"{self.url}: the service does not know conditional writes; jobs could be mixed"
+            raise StoreError(msg)
+
+    def _put(self, name: str, content: bytes, **condition: str) -> bool:
+        bucket, key = self._where(name)
+        try:
+            with aws.translated(f"{self.url}/{name}"):
+                aws.client("s3").put_object(Bucket=bucket, Key=key, Body=content, **condition)
+        except EndpointError as error:
+            if self.read(name) == content:
+                return True  # by us, though the answer was lost, or by somebody else alike
+            if error.reason in _TAKEN:
+                return False
+            msg = f"{self.url}/{name}: cannot write: {error}"
+            raise StoreError(msg) from error
+        return True
+
+    def _get(self, name: str) -> tuple[bytes, str] | None:
+        bucket, key = self._where(name)
+        try:
+            with aws.translated(f"{self.url}/{name}"):
+                found = aws.client("s3").get_object(Bucket=bucket, Key=key)
+                return found["Body"].read(), found["ETag"]
+        except EndpointError as error:
+            if error.reason in _MISSING:
+                return None
+            msg = f"{self.url}/{name}: cannot read: {error}"
+            raise StoreError(msg) from error
+
+    def _where(self, name: str) -> tuple[str, str]:
+        parts = urlsplit(self.url)
+        root = parts.path.strip("/")
+        return parts.netloc, f"{root}/{name}" if root else name
+
+    @contextmanager
+    def _told(self, act: str, name: str) -> Iterator[None]:
+        try:
+            with aws.translated(f"{self.url}/{name}"):
+                yield
+        except EndpointError as error:
+            msg = f"{self.url}/{name}: cannot {act}: {error}"
+            raise StoreError(msg) from error
+
+
+@contextmanager
+def _told(url: str, act: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"{url}/{name}: cannot {act}: {error}"
+        raise StoreError(msg) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.with_name(f".{path.name}.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder remember its names, also after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,186 @@
+"""Jobs that are cut off and go on: nothing lost, nothing double, nothing asked twice."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from aiohttp import web
+
+import daskmr
+from daskmr.errors import RequestError, SourceChangedError, StoreError
+from daskmr.models._tiles import read_tile
+from daskmr.store import JobFolder
+from daskmr.testing.images import write_image
+from daskmr.testing.servers import Served, serving
+
+N = 16
+OPTIONS: dict[str, Any] = {
+    "tile_size": 32, "overlap": 0, "tile_format": "NPY", "merge": "none", "concurrency": 8,
+    "job_id": "job", "skip_nodata": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> str:
+    """16 x 16 tiles, each in a grey of its own."""
+    greys = np.arange(N * N, dtype=np.uint16).reshape(N, N)
+    return str(
+        write_image(tmp_path / "scene.tif", np.kron(greys, np.ones((32, 32), np.uint16))[None])
+    )
+
+
+def numbered(seconds: float) -> Any:
+    """A model that answers the number of the tile as its label."""
+
+    async def answer(request: web.Request, _number: int) -> web.StreamResponse:
+        grey = int(read_tile(await request.read()).flat[0])
+        await asyncio.sleep(seconds)
+        box = {"imageBBox": [1, 1, 5, 5], "featureClasses": [{"iri": str(grey), "score": 1}]}
+        return web.json_response({"features": [{"properties": box}]})
+
+    return answer
+
+
+def asked(server: Served) -> list[int]:
+    """Numbers of the tiles that the model was asked about."""
+    return [int(read_tile(body).flat[0]) for _, body in server.requests]
+
+
+def labels(path: Path) -> list[int]:
+    return sorted(map(int, gpd.read_parquet(path).label))
+
+
+def test_a_driver_that_is_killed_loses_nothing_and_the_next_one_asks_for_the_rest(
+    scene: str, tmp_path: Path
+) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    words = [sys.executable, "-m", "daskmr", "run", scene, "-o", out, "--store", store]
+    for name, value in OPTIONS.items():
+        flag = "--" + name.replace("_", "-")
+        words += ["--no-skip-nodata"] if name == "skip_nodata" else [flag, str(value)]
+    with serving(numbered(0.05)) as server:
+        words += ["-m", server.url]
+        killed = subprocess.Popen(
+            list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        folder = JobFolder.at(str(store), "job")
+        end = time.monotonic() + 60
+        while len(folder.committed()) < 6 and time.monotonic() < end:
+            time.sleep(0.05)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait(30)
+        time.sleep(0.5)
+        committed = {
+            int(label)
+            for name in folder.committed()
+            for label in folder.parts.read(name).features.label
+        }
+        n_before = len(server.requests)
+        assert 0 < len(committed) < N * N
+        assert not (out / "job.parquet").exists()
+        done = subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        again = asked(server)[n_before:]
+    assert labels(out / "job.parquet") == list(range(N * N))
+    assert not committed & set(again)
+    assert sorted(again) == sorted(set(range(N * N)) - committed)
+    manifest = json.loads((store / "jobs" / "job" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["features"]) == ("SUCCESS", N * N)
+    assert json.loads((store / "jobs" / "job" / "lease.json").read_text())["epoch"] == 1
+
+
+def test_a_finished_job_is_replayed_without_a_call_to_the_same_bytes(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    store = str(tmp_path / "store")
+    with serving(numbered(0.0)) as server:
+        run = {"model": server.url, "store": store, "client": client, **OPTIONS}
+        first = daskmr.run(scene, out=str(tmp_path / "a"), **run)
+        n_calls = len(server.requests)
+        again = daskmr.run(scene, out=str(tmp_path / "b"), **run)
+        assert len(server.requests) == n_calls == N * N
+    for name in ("job.parquet", "job.geojson"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert again.report.outcomes == first.report.outcomes
+    assert again.report.n_attempts == first.report.n_attempts
+    assert again.report.megapixels == first.report.megapixels
+    manifest = JobFolder.at(store, "job").manifest()
+    assert manifest is not None
+    assert (
+        manifest["results"]["job.parquet"]["bytes"] == (tmp_path / "a/job.parquet").stat().st_size
+    )
+
+
+def test_another_merging_needs_no_call(scene: str, tmp_path: Path, client: Any) -> None:
+    store = str(tmp_path / "store")
+    with serving(numbered(0.0)) as server:
+        run = {"model": server.url, "store": store, "client": client, **OPTIONS}
+        daskmr.run(scene, **run)
+        n_calls = len(server.requests)
+        merged = daskmr.run(scene, **{**run, "merge": "nms", "iou": 0.1})
+        assert len(server.requests) == n_calls
+    assert len(merged.features) == N * N
+
+
+def test_another_request_under_the_same_id_is_refused_by_what_differs(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    run = {"model": "flood", "store": str(tmp_path), "client": client, "job_id": "job"}
+    daskmr.run(scene, tile_size=128, **run)
+    with pytest.raises(RequestError) as caught:
+        daskmr.run(scene, tile_size=256, **{**run, "model": "centerpoint"})
+    text = str(caught.value)
+    assert "model: 'centerpoint', but the job job began with 'flood'" in text
+    assert "tile_size: '256x256', but the job job began with '128x128'" in text
+    assert "overlap" not in text
+
+
+def test_an_image_that_has_changed_is_never_mixed(scene: str, tmp_path: Path, client: Any) -> None:
+    run = {"model": "flood", "store": str(tmp_path / "s"), "client": client, "job_id": "job"}
+    daskmr.run(scene, tile_size=128, **run)
+    pixels = np.zeros((1, N * 32, N * 32), np.uint16)
+    write_image(Path(scene), pixels)
+    with pytest.raises(SourceChangedError, match="has changed since the job job began"):
+        daskmr.run(scene, tile_size=128, **run)
+
+
+def test_a_job_that_somebody_runs_is_not_run_twice(
+    scene: str, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daskmr.store.lease.BEAT_S", 0.2)
+    run = {"model": "flood", "store": str(tmp_path / "s"), "client": client, "job_id": "job"}
+    made = daskmr.plan(scene, "flood", tile_size=128, job_id="job")
+    from daskmr.pipeline.workspace import asked as wanted
+    from daskmr.pipeline.workspace import source_of
+
+    folder = JobFolder.at(str(tmp_path / "s"), "job")
+    folder.begin(wanted(made), source_of(made))
+    lease = folder.lease()
+    lease.acquire()
+    lease.keep()
+    try:
+        with pytest.raises(StoreError, match="is being run by"):
+            daskmr.run(scene, tile_size=128, **run)
+    finally:
+        lease.release()
+    assert daskmr.run(scene, tile_size=128, **run).report.status == "SUCCESS"
+
+
+def test_an_array_cannot_be_kept(tmp_path: Path) -> None:
+    import xarray as xr
+
+    array = xr.DataArray(np.zeros((1, 64, 64), np.uint8), dims=("band", "y", "x"))
+    with pytest.raises(RequestError, match="store: an array cannot be opened again"):
+        daskmr.run(array, "flood", store=str(tmp_path))

@@ -1,0 +1,59 @@
+"""Folders and buckets, held to the same contract."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daskmr import aws
+from daskmr.errors import StoreError
+from daskmr.store.places import Bucket, Folder, place
+from daskmr.testing.contracts_store import PlaceContract
+
+
+class TestFolder(PlaceContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "store"
+
+    def make(self) -> Folder:
+        return Folder(str(self.path))
+
+    def test_nothing_but_what_was_written_is_left(self) -> None:
+        made = self.make()
+        made.create("a/x", b"1")
+        made.create("a/x", b"2")
+        assert [p.name for p in (self.path / "a").iterdir()] == ["x"]
+
+
+class TestBucket(PlaceContract):
+    @pytest.fixture(autouse=True)
+    def _service(self, s3: Any) -> Any:
+        aws.close()
+        yield
+        aws.close()
+
+    def make(self) -> Bucket:
+        return Bucket(f"s3://bucket/{uuid.uuid4().hex}")
+
+    def test_a_service_with_conditional_writes_is_taken_and_left_clean(self) -> None:
+        made = self.make()
+        made.check()
+        assert made.names("") == []
+
+    def test_a_bucket_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(StoreError, match="s3://nowhere/x"):
+            Bucket("s3://nowhere/x").create("a", b"1")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file/store"):
+        Folder(str(tmp_path / "file" / "store")).create("a", b"1")
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/x", "https://host/x", "memory://x", "s3:///x"])
+def test_a_place_without_conditional_writes_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="neither a folder nor"):
+        place(url)
