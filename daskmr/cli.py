@@ -152,6 +152,44 @@ def plan_command(
     click.echo(lines(plan_rows(made) + (estimate_rows(estimate) if estimate else [])))
 
 
+_store_option = click.option(
+    "--store", envvar="DASKMR_STORE", required=True, help="Folder or s3:// URL that keeps jobs."
+)
+
+
+@cli.command("status")
+@click.argument("job", required=False)
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="Print the states as JSON.")
+def status_command(job: str | None, *, store: str, as_json: bool) -> None:
+    """Say how far JOB has come, or each job of the store; needs no cluster."""
+    from daskmr.pipeline.describe import lines
+    from daskmr.pipeline.status import state_of
+    from daskmr.store import jobs
+
+    states = [state_of(store, name) for name in ([job] if job else jobs(store))]
+    if as_json:
+        told = [state.as_dict() for state in states]
+        click.echo(json.dumps(told[0] if job else told, indent=2))
+        return
+    click.echo("\n\n".join(lines(state.rows()) for state in states) or f"no jobs in {store}")
+
+
+@cli.command("report")
+@click.argument("job")
+@_store_option
+def report_command(job: str, store: str) -> None:
+    """Print the account of a finished JOB as JSON; needs no cluster."""
+    from daskmr.errors import RequestError
+    from daskmr.store import JobFolder
+
+    found = JobFolder.at(store, job).report()
+    if found is None:
+        msg = f"job: {store} has no report of {job!r}; see daskmr status"
+        raise RequestError(msg)
+    click.echo(json.dumps(found, indent=2))
+
+
 @cli.group("models")
 def models_group() -> None:
     """What can be run, and whether it answers."""
@@ -195,7 +233,9 @@ def models_check_command(
     help="geojson, geojsonseq, parquet, fgb, gpkg.  [default: geojson,parquet]",
 )  # fmt: skip
 @click.option(
-    "--store", help="Folder or s3:// URL that keeps jobs; the same --job-id goes on there."
+    "--store",
+    envvar="DASKMR_STORE",
+    help="Folder or s3:// URL that keeps jobs; the same --job-id goes on there.",
 )
 @click.option("-s", "--scheduler", help="Address of a Dask scheduler.  [default: own cluster]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of an own cluster.")

@@ -90,7 +90,8 @@ def _kept(plan: "Plan", store: str) -> Iterator[Workspace]:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
     folder = JobFolder.at(store, plan.settings.job_id)
-    folder.begin(asked(plan), source_of(plan))
+    work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
+    folder.begin(asked(plan), source_of(plan), work)
     lease = folder.lease()
     lease.acquire()
     lease.keep()

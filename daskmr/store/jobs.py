@@ -45,7 +45,12 @@ class JobFolder:
         """Its regions."""
         return PartStore(url=f"{self.url}/regions")
 
-    def begin(self, request: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
+    def begin(
+        self,
+        request: Mapping[str, Any],
+        source: Mapping[str, Any],
+        plan: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Begin the job, or go on with it; True when it was there already.
 
         Parameters
@@ -54,6 +59,8 @@ class JobFolder:
             All that decides the answers of the model, as plain JSON values.
         source
             Identity of the image.
+        plan
+            How much work it is, for those who look on.
 
         Raises
         ------
@@ -67,7 +74,7 @@ class JobFolder:
         where = self.place
         if isinstance(where, Bucket):
             where.check()
-        said = {"request": dict(request), "source": dict(source)}
+        said = {"request": dict(request), "source": dict(source), "plan": dict(plan or {})}
         content = json.dumps(said, indent=1, sort_keys=True).encode()
         is_there = where.read(_REQUEST) is not None
         if not where.create(_REQUEST, content):

@@ -18,6 +18,7 @@ from aiohttp import web
 import daskmr
 from daskmr.errors import RequestError, SourceChangedError, StoreError
 from daskmr.models._tiles import read_tile
+from daskmr.pipeline.workspace import workspace
 from daskmr.store import JobFolder
 from daskmr.testing.images import write_image
 from daskmr.testing.servers import Served, serving
@@ -162,20 +163,54 @@ def test_a_job_that_somebody_runs_is_not_run_twice(
     monkeypatch.setattr("daskmr.store.lease.BEAT_S", 0.2)
     run = {"model": "flood", "store": str(tmp_path / "s"), "client": client, "job_id": "job"}
     made = daskmr.plan(scene, "flood", tile_size=128, job_id="job")
-    from daskmr.pipeline.workspace import asked as wanted
-    from daskmr.pipeline.workspace import source_of
-
-    folder = JobFolder.at(str(tmp_path / "s"), "job")
-    folder.begin(wanted(made), source_of(made))
-    lease = folder.lease()
-    lease.acquire()
-    lease.keep()
-    try:
-        with pytest.raises(StoreError, match="is being run by"):
-            daskmr.run(scene, tile_size=128, **run)
-    finally:
-        lease.release()
+    with (
+        workspace(made, None, str(tmp_path / "s"), connection=None),
+        pytest.raises(StoreError, match="is being run by"),
+    ):
+        daskmr.run(scene, tile_size=128, **run)
     assert daskmr.run(scene, tile_size=128, **run).report.status == "SUCCESS"
+
+
+def told(*words: object) -> Any:
+    """What a command says as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daskmr", *map(str, words)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_state_of_a_job_is_read_from_the_store_alone(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    store = str(tmp_path / "s")
+    daskmr.run(scene, "flood", tile_size=128, store=store, client=client, job_id="done")
+    made = daskmr.plan(scene, "flood", tile_size=128, job_id="begun")
+    with workspace(made, None, store, connection=None):
+        state = told("status", "begun", "--store", store, "--json")
+        assert (state["state"], state["n_done"]) == ("IN_PROGRESS", 0)
+        assert state["n_tiles"] == made.n_tiles
+    states = told("status", "--store", store, "--json")
+    assert [s["job_id"] for s in states] == ["begun", "done"]
+    assert [s["state"] for s in states] == ["INTERRUPTED", "SUCCESS"]
+    assert states[1]["outcomes"] == {"SUCCEEDED": made.n_tiles}
+    assert states[1]["n_features"] == 100 * made.n_tiles
+    assert states[1]["n_done"] == states[1]["n_regions"] == made.n_regions
+    report = told("report", "done", "--store", store)
+    assert report["status"] == "SUCCESS"
+    assert report["n_features"] == 100 * made.n_tiles
+
+
+def test_a_job_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    for command in ("status", "report"):
+        done = subprocess.run(
+            [sys.executable, "-m", "daskmr", command, "none", "--store", str(tmp_path)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 4
+        assert "'none'" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_an_array_cannot_be_kept(tmp_path: Path) -> None:
