@@ -1,10 +1,11 @@
 """The command line: parses, calls, prints; the work is elsewhere.
 
 stdout is data, stderr is everything meant for people. Exit status: 0 success, 1 failed, 2 usage,
-3 partial, 4 invalid request or image, 5 unreachable, 130 interrupted.
+3 partial, 4 invalid request or image, 5 unreachable, 130 interrupted, 143 terminated.
 """
 
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ _PAIRS = {
 }
 _PARTIAL = 3
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -36,12 +38,24 @@ def cli() -> None:
     """Run computer-vision models over very large satellite images."""
 
 
+class _Terminated(BaseException):
+    """Somebody asked this process to end: tidy up as after Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def main() -> None:
     """Entry point: every known error becomes one message and its exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(standalone_mode=False, auto_envvar_prefix="DASKMR")
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except _Terminated:
+        click.echo("terminated", err=True)
+        sys.exit(_TERMINATED)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(_INTERRUPTED)

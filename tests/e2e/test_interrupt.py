@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a job leaves no process and no half-written file."""
+"""Ctrl-C or SIGTERM in the middle of a job leaves no process and no half-written file."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 MODEL = """
 import pathlib, time
@@ -37,7 +38,13 @@ def wait(condition: object, seconds: float) -> bool:
     return False
 
 
-def test_an_interrupted_job_cleans_up(image: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_job_that_is_told_to_end_cleans_up(
+    image: Path, tmp_path: Path, number: signal.Signals, code: int, word: str
+) -> None:
     (tmp_path / "model.py").write_text(MODEL)
     command = [sys.executable, "-m", "daskmr", "run", str(image), "-m", "model:slow"]
     command += ["-o", "out", "--job-id", "x", "--tile-size", "64", "--overlap", "0"]
@@ -56,13 +63,16 @@ def test_an_interrupted_job_cleans_up(image: Path, tmp_path: Path) -> None:
         assert wait((tmp_path / "started").exists, 60)
         family = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
         assert len(family) >= 2
-        os.killpg(process.pid, signal.SIGINT)
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # a terminal tells all of them
+        else:
+            process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
-    assert err.splitlines()[-1] == "interrupted"
+    assert err.splitlines()[-1] == word
     assert "Traceback" not in err
     assert wait(lambda: not alive(family), 15), alive(family)
     assert list((tmp_path / "out").iterdir()) == []
