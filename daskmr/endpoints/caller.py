@@ -139,7 +139,7 @@ class _Attempts:
                 last = error
                 self.n_failed += 1
                 await self._pause(error, deadline)
-            except asyncio.CancelledError:
+            except BaseException:  # cancelled, or a fault of the endpoint's own code
                 if is_probe:
                     self.limiter.abandoned()
                 raise

@@ -5,19 +5,15 @@ from typing import Any
 
 from daskmr import __version__
 from daskmr.core.report import JobReport
-from daskmr.errors import StoreError
 from daskmr.store import JobFolder
 
 _CHUNK = 2**20
 
 
 def publish(folder: JobFolder, report: JobReport) -> None:
-    """Write the manifest of a job; a second run of it must have come to the same.
+    """Write the manifest of a job: the first result is the job's, others stand beside it.
 
-    Raises
-    ------
-    StoreError
-        When another result was published before.
+    A later run of the job that merged in another way came to another result of the same answers.
     """
     manifest = {
         "jobId": report.job_id,
@@ -29,12 +25,10 @@ def publish(folder: JobFolder, report: JobReport) -> None:
         "daskmr": __version__,
     }
     before = folder.manifest()
-    if before is None or _same(before, manifest):
-        if before is None:
-            folder.finish(report.as_dict(), manifest)
-        return
-    msg = f"{folder.url}: another result of this job is published already"
-    raise StoreError(msg)
+    if before is None:
+        folder.finish(report.as_dict(), manifest)
+    elif not _same(before, manifest):
+        folder.add(manifest)
 
 
 def _same(before: dict[str, Any], manifest: dict[str, Any]) -> bool:

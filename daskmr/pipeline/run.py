@@ -5,7 +5,7 @@ request - plan - regions (read, encode, ask, decode, part) - merge - geolocate -
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -14,6 +14,7 @@ from typing import Any
 import geopandas as gpd
 
 from daskmr.core.features import concat
+from daskmr.core.grid import Region
 from daskmr.core.imagery import source_metadata
 from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.errors import JobError
@@ -24,7 +25,7 @@ from daskmr.pipeline.cluster import Connection, connect
 from daskmr.pipeline.describe import report_html, report_text
 from daskmr.pipeline.feed import run_regions
 from daskmr.pipeline.graph import each_block, over_array, over_source
-from daskmr.pipeline.job import Job
+from daskmr.pipeline.job import Job, RegionSummary
 from daskmr.pipeline.output import Output
 from daskmr.pipeline.plan import Plan
 from daskmr.pipeline.preflight import preflight
@@ -85,27 +86,22 @@ def run_plan(
     """
     started = perf_counter()
     with ExitStack() as outer:
-        inner = outer.enter_context(ExitStack())
-        connection = inner.enter_context(connect(**cluster)) if store is None else None
-        space = outer.enter_context(workspace(plan, output, store, connection=connection))
-        account = _account_of(plan, space)
-        if account.missing(plan.regions):
-            connection = connection or inner.enter_context(connect(**cluster))
-            job = _job(plan, connection, space.parts)
-            preflight(connection, job)
-            _run_regions(plan, job, connection, account=account, on_progress=on_progress)
-        inner.close()
-        found = list(space.parts.read_all(account.written))
-        merged = plan.merge(concat([part.features for part in found]))
-        world = to_world(merged, plan.sensor)
-        report = account.report(plan, found, n_merged=len(world))
-        _judge(report)
-        written = output.write(world, provenance(plan)) if output is not None else []
-        seconds = {**report.seconds, "wall": perf_counter() - started}
-        report = replace(report, seconds=seconds, outputs=written)
-        if space.folder is not None and not account.n_lost:
-            publish(space.folder, report)
-    return Result(features=world, report=report)
+        with ExitStack() as inner:
+            connection = inner.enter_context(connect(**cluster)) if store is None else None
+            space = outer.enter_context(workspace(plan, output, store, connection=connection))
+            account = _account_of(plan, space)
+            missing = account.missing(plan.regions)
+            if missing:
+                connection = connection or inner.enter_context(connect(**cluster))
+                _run_regions(
+                    _job(plan, connection, space.parts),
+                    plan,
+                    missing,
+                    connection=connection,
+                    account=account,
+                    on_progress=on_progress,
+                )
+        return _finished(plan, space, account, output=output, started=started)
 
 
 def _account_of(plan: Plan, space: Workspace) -> Account:
@@ -119,7 +115,9 @@ def _account_of(plan: Plan, space: Workspace) -> Account:
                 for t in plan.regions.grid.tiles(region)
             }
             n_pixels = sum(
-                sizes[o.row, o.col] for o in part.outcomes if o.status is not TileStatus.SKIPPED
+                sizes[o.row, o.col]
+                for o in part.outcomes
+                if o.status is not TileStatus.SKIPPED and o.reason != "READ_FAILED"
             )
             account.add(region, summary_of(region.id, part, n_pixels, seconds={}))
     return account
@@ -146,21 +144,45 @@ def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
 
 
 def _run_regions(
-    plan: Plan, job: Job, connection: Connection, *, account: Account, on_progress: OnProgress
+    job: Job,
+    plan: Plan,
+    missing: Sequence[Region],
+    *,
+    connection: Connection,
+    account: Account,
+    on_progress: OnProgress,
 ) -> None:
-    wanted = account.missing(plan.regions)
-    source = plan.image.source
-    blocks = over_source(job, source) if source else over_array(job, plan.data.data)
+    """Run the regions that are missing, and take account of each."""
+    preflight(connection, job)
     n_tiles = int(plan.selection.mask.sum())
     tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=on_progress)
     tracker.finished(sum(account.outcomes.values()), account.n_pixels)
+    source = plan.image.source
+    blocks = over_source(job, source) if source else over_array(job, plan.data.data)
 
-    def ended(region: Any, summary: Any) -> None:
+    def ended(region: Region, summary: RegionSummary | None) -> None:
         account.add(region, summary)
         tracker.finished(account.n_tiles(region), summary.n_pixels if summary else 0)
 
     with _listening(connection, tracker):
-        run_regions(connection, each_block(blocks, wanted), ended)
+        run_regions(connection, each_block(blocks, list(missing)), ended)
+
+
+def _finished(
+    plan: Plan, space: Workspace, account: Account, *, output: Output | None, started: float
+) -> Result:
+    """Merge, place, write and publish what the regions found."""
+    found = list(space.parts.read_all(account.written))
+    merged = plan.merge(concat([part.features for part in found]))
+    world = to_world(merged, plan.sensor)
+    report = account.report(plan, found, n_merged=len(world))
+    _judge(report)
+    written = output.write(world, provenance(plan)) if output is not None else []
+    seconds = {**report.seconds, "wall": perf_counter() - started}
+    report = replace(report, seconds=seconds, outputs=written)
+    if space.folder is not None and not account.n_lost:
+        publish(space.folder, report)
+    return Result(features=world, report=report)
 
 
 @contextmanager
@@ -184,5 +206,5 @@ def _judge(report: JobReport) -> None:
         n_failed = report.outcomes[TileStatus.FAILED]
         warnings.warn(
             f"job {report.job_id}: {n_failed} of {report.n_tiles} tiles failed; see the report",
-            stacklevel=3,
+            stacklevel=5,
         )

@@ -7,6 +7,7 @@
                    regions/*.parquet  created once each: features of a region, and its tiles
                    report.json      created once: the account of the job
                    manifest.json    created once: the results, by name and hash
+                   manifests/*.json results of later runs that merged in another way
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any
 from daskmr.errors import RequestError, SourceChangedError, StoreError
 from daskmr.store.lease import Lease
 from daskmr.store.parts import PartStore
-from daskmr.store.places import Bucket, Place, place
+from daskmr.store.places import Bucket, Place, digest, place
 
 _REQUEST, _REPORT, _MANIFEST = "request.json", "report.json", "manifest.json"
 
@@ -127,6 +128,11 @@ class JobFolder:
         if not self.place.create(_MANIFEST, text):
             msg = f"{self.url}/{_MANIFEST}: another result of this job is published already"
             raise StoreError(msg)
+
+    def add(self, manifest: Mapping[str, Any]) -> None:
+        """Publish another result of the same answers, under the hash of its manifest."""
+        text = json.dumps(manifest, indent=1, sort_keys=True).encode()
+        self.place.create(f"manifests/{digest(text)[:16]}.json", text)
 
     def manifest(self) -> dict[str, Any] | None:
         """What was published; None before."""

@@ -135,6 +135,21 @@ def test_another_merging_needs_no_call(scene: str, tmp_path: Path, client: Any) 
     assert len(merged.features) == N * N
 
 
+def test_another_result_of_the_same_answers_stands_beside_the_first(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    store = tmp_path / "store"
+    run = {"tile_size": 256, "store": str(store), "client": client, "job_id": "job"}
+    out = str(tmp_path / "out")
+    every = daskmr.run(scene, "flood", out=out, merge="none", **run)
+    first = JobFolder.at(str(store), "job").manifest()
+    fewer = daskmr.run(scene, "flood", out=out, merge="nms", iou=0.0, **run)
+    assert len(fewer.features) < len(every.features)
+    assert JobFolder.at(str(store), "job").manifest() == first
+    (other,) = (store / "jobs" / "job" / "manifests").iterdir()
+    assert json.loads(other.read_text())["features"] == len(fewer.features)
+
+
 def test_another_request_under_the_same_id_is_refused_by_what_differs(
     scene: str, tmp_path: Path, client: Any
 ) -> None:
