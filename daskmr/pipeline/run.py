@@ -5,7 +5,7 @@ request - plan - regions (read, encode, ask, decode, part) - merge - geolocate -
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -97,6 +97,7 @@ def run_plan(
                     _job(plan, connection, space.parts),
                     plan,
                     missing,
+                    check=space.check,
                     connection=connection,
                     account=account,
                     on_progress=on_progress,
@@ -143,11 +144,12 @@ def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
     )
 
 
-def _run_regions(
+def _run_regions(  # noqa: PLR0913 - all that a run consists of
     job: Job,
     plan: Plan,
     missing: Sequence[Region],
     *,
+    check: Callable[[], None],
     connection: Connection,
     account: Account,
     on_progress: OnProgress,
@@ -161,6 +163,7 @@ def _run_regions(
     blocks = over_source(job, source) if source else over_array(job, plan.data.data)
 
     def ended(region: Region, summary: RegionSummary | None) -> None:
+        check()
         account.add(region, summary)
         tracker.finished(account.n_tiles(region), summary.n_pixels if summary else 0)
 
@@ -177,6 +180,7 @@ def _finished(
     world = to_world(merged, plan.sensor)
     report = account.report(plan, found, n_merged=len(world))
     _judge(report)
+    space.check()
     written = output.write(world, provenance(plan)) if output is not None else []
     seconds = {**report.seconds, "wall": perf_counter() - started}
     report = replace(report, seconds=seconds, outputs=written)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskmr import __version__
-from daskmr.errors import RequestError
+from daskmr.errors import RequestError, StoreError
 from daskmr.pipeline.cluster import Connection
 from daskmr.pipeline.output import Output
 from daskmr.store import JobFolder, PartStore
+from daskmr.store.lease import Lease
 
 if TYPE_CHECKING:
     from daskmr.pipeline.plan import Plan
@@ -36,6 +37,20 @@ class Workspace:
     """Names of regions that were committed by an earlier run."""
     folder: JobFolder | None = None
     """The job's folder, when it has one that outlives the run."""
+    lease: Lease | None = None
+    """The right to run the job, when others could."""
+
+    def check(self) -> None:
+        """Stop a driver whose job was taken over while it was silent.
+
+        Raises
+        ------
+        StoreError
+            When it was.
+        """
+        if self.lease is not None and self.lease.lost:
+            msg = f"{self.parts.url}: the job was taken over by another process"
+            raise StoreError(msg)
 
 
 @contextmanager
@@ -96,7 +111,8 @@ def _kept(plan: "Plan", store: str) -> Iterator[Workspace]:
     lease.acquire()
     lease.keep()
     try:
-        yield Workspace(parts=folder.parts, done=frozenset(folder.committed()), folder=folder)
+        done = frozenset(folder.committed())
+        yield Workspace(parts=folder.parts, done=done, folder=folder, lease=lease)
     finally:
         lease.release()
 

@@ -4,6 +4,7 @@ Two writers of one name can never both succeed with different content. Where the
 is not known, since the answer was lost, what is there now tells.
 """
 
+import errno
 import hashlib
 import os
 import uuid
@@ -18,6 +19,7 @@ from daskmr import aws
 from daskmr.errors import EndpointError, StoreError
 
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
@@ -76,7 +78,7 @@ class Folder:
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             try:
                 _write(temporary, content)
-                os.link(temporary, path)
+                _link(temporary, path)
             except FileExistsError:
                 return path.read_bytes() == content
             finally:
@@ -233,6 +235,22 @@ def _told(url: str, act: str, name: str) -> Iterator[None]:
     except OSError as error:
         msg = f"{url}/{name}: cannot {act}: {error}"
         raise StoreError(msg) from error
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, unless the name is taken.
+
+    File systems without hard links do it by a rename, while others of this machine are kept out.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with _locked(path):
+            if path.exists():
+                raise FileExistsError(str(path)) from None
+            temporary.replace(path)
 
 
 @contextmanager

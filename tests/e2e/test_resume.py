@@ -68,7 +68,7 @@ def test_a_driver_that_is_killed_loses_nothing_and_the_next_one_asks_for_the_res
     for name, value in OPTIONS.items():
         flag = "--" + name.replace("_", "-")
         words += ["--no-skip-nodata"] if name == "skip_nodata" else [flag, str(value)]
-    with serving(numbered(0.05)) as server:
+    with serving(numbered(0.15)) as server:
         words += ["-m", server.url]
         killed = subprocess.Popen(
             list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -226,6 +226,32 @@ def test_a_job_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
         assert done.returncode == 4
         assert "'none'" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_driver_whose_job_was_taken_over_stops_and_writes_no_result(
+    scene: str, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daskmr.store.lease.BEAT_S", 0.1)
+    place = JobFolder.at(str(tmp_path / "s"), "job").place
+
+    def take_over(_progress: object) -> None:
+        held = place.read("lease.json")
+        assert held is not None
+        other = json.dumps({"owner": "other:1", "epoch": 9, "beat": 0, "nonce": "x"}).encode()
+        while b"other:1" not in held and not place.swap("lease.json", other, seen=held):
+            held = place.read("lease.json") or b""
+
+    with (
+        serving(numbered(0.05)) as server,
+        pytest.raises(StoreError, match="taken over by another process"),
+    ):
+        daskmr.run(
+            scene, server.url, out=str(tmp_path / "out"), store=str(tmp_path / "s"),
+            client=client, on_progress=take_over, **OPTIONS,
+        )  # fmt: skip
+    assert list((tmp_path / "out").iterdir()) == []
+    assert place.read("manifest.json") is None
+    assert b"other:1" in (place.read("lease.json") or b"")
 
 
 def test_an_array_cannot_be_kept(tmp_path: Path) -> None:

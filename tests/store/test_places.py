@@ -1,5 +1,7 @@
 """Folders and buckets, held to the same contract."""
 
+import errno
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,20 @@ class TestFolder(PlaceContract):
         made.create("a/x", b"1")
         made.create("a/x", b"2")
         assert [p.name for p in (self.path / "a").iterdir()] == ["x"]
+
+
+class TestFolderWithoutHardLinks(PlaceContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = tmp_path / "store"
+
+        def refused(*_: object) -> None:
+            raise OSError(errno.EPERM, "no hard links here")
+
+        monkeypatch.setattr(os, "link", refused)
+
+    def make(self) -> Folder:
+        return Folder(str(self.path))
 
 
 class TestBucket(PlaceContract):
