@@ -57,7 +57,7 @@ class Account:
         if summary is None:
             self._lost.append(region)
             self.outcomes[TileStatus.FAILED] += self.n_tiles(region)
-            self.reasons["POISON"] += self.n_tiles(region)
+            self.reasons["WORKER_LOST"] += self.n_tiles(region)
             return
         if summary.n_features or summary.outcomes.get(TileStatus.FAILED):
             self.written.append(summary.region)
@@ -103,8 +103,8 @@ class Account:
                     row=tile.window.row,
                     col=tile.window.col,
                     status=TileStatus.FAILED,
-                    reason="POISON",
-                    message=f"region {region.id} killed its worker, also when it ran alone",
+                    reason="WORKER_LOST",
+                    message=f"the workers that ran region {region.id} died",
                 )
                 for tile, run in zip(tiles, mask, strict=True)
                 if run

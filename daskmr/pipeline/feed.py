@@ -18,10 +18,6 @@ _REGIONS_PER_SLOT = 2
 def run_regions(connection: Connection, blocks: Iterator[tuple[Region, Any]], ended: Ended) -> None:
     """Run all regions and return when each has ended.
 
-    Dask gives up a region whose workers died, and with it its neighbours that only happened to run
-    there. So whatever it gives up is run again at the end, alone: a region that kills its worker
-    then is the one to blame, and ends without a summary.
-
     Parameters
     ----------
     connection
@@ -49,43 +45,27 @@ async def _feed(connection: Connection, blocks: Iterator[tuple[Region, Any]], en
     from distributed import as_completed
 
     client = connection.client
-    running: dict[Any, tuple[Region, Any]] = {}
-    suspects: list[tuple[Region, Any]] = []
+    running: dict[Any, Region] = {}
     finished = as_completed(loop=client.loop)
 
     async def refill() -> None:
         room = _REGIONS_PER_SLOT * await connection.n_slots() - len(running)
         for region, block in _take(blocks, room):
             future = client.compute(block, optimize_graph=False)
-            running[future] = region, block
+            running[future] = region
             finished.add(future)
 
     try:
         await refill()
         while running:
             future = await anext(finished)
-            region, block = running.pop(future)
-            summary = await _summary(future, region)
+            region = running.pop(future)
+            ended(region, await _summary(future, region))
             future.release()
-            if summary is None:
-                suspects.append((region, block))
-            else:
-                ended(region, summary)
             await refill()
-        for region, block in suspects:
-            ended(region, await _alone(client, region, block))
     finally:
         for future in running:
             future.release()
-
-
-async def _alone(client: Any, region: Region, block: Any) -> RegionSummary | None:
-    """The summary of a region that runs while no other one of this job does."""
-    future = client.compute(block, optimize_graph=False)
-    try:
-        return await _summary(future, region)
-    finally:
-        future.release()
 
 
 def _take(blocks: Iterator[tuple[Region, Any]], n: int) -> Iterator[tuple[Region, Any]]:
