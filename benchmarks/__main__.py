@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, endpoint, merging, planning, reading
+from benchmarks import capacity, endpoint, geolocation, merging, planning, reading
 from benchmarks.figure import Figure
 
 ALL = {
@@ -17,6 +17,7 @@ ALL = {
     "reading": reading.figures,
     "endpoint": endpoint.figures,
     "capacity": capacity.figures,
+    "geolocation": geolocation.figures,
 }
 
 

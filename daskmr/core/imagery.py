@@ -1,5 +1,6 @@
 """What is known of an image without reading a pixel."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,62 @@ Pixels = NDArray[Any]
 
 _FORMATS = {"GTiff": "TIFF", "COG": "TIFF", "JP2OpenJPEG": "JPEG2000"}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_TERMS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rpcs:
+    """Rational polynomials from the ground to the image.
+
+    ``line = line_off + line_scale * N(l, p, h) / D(l, p, h)``, and ``samp`` alike, where l, p, h
+    are longitude, latitude and height less their offset over their scale. Lines and samples are
+    counted from the centre of the first pixel; the terms stand in the order of RPC00B (STDI-0002,
+    volume 1, appendix E).
+    """
+
+    line_off: float
+    samp_off: float
+    lat_off: float
+    """Degrees, like `long_off` and the scales of both."""
+    long_off: float
+    height_off: float
+    """Metres above the ellipsoid."""
+    line_scale: float
+    samp_scale: float
+    lat_scale: float
+    long_scale: float
+    height_scale: float
+    line_num: tuple[float, ...]
+    """20 coefficients, like the three that follow."""
+    line_den: tuple[float, ...]
+    samp_num: tuple[float, ...]
+    samp_den: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be computed with."""
+        for name in self.__slots__:
+            value = getattr(self, name)
+            terms = value if isinstance(value, tuple) else (value,)
+            if isinstance(value, tuple) and len(value) != _TERMS:
+                msg = f"{name} has {len(value)} coefficients, not {_TERMS}"
+                raise ValueError(msg)
+            if not all(map(math.isfinite, terms)) or (name.endswith("scale") and not value):
+                msg = f"{name} is {value}"
+                raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPoints:
+    """Pixels whose place on the ground the header tells."""
+
+    source: str
+    """Where they stand: ``GCPs``, ``BLOCKA``, ``CSCRNA``, ``IGEOLO``."""
+    pixels: tuple[tuple[float, float], ...]
+    """x, y from the outer corner of the first pixel."""
+    ground: tuple[tuple[float, float, float], ...]
+    """x, y in GIS order along the axes of `crs`, and height in metres."""
+    crs: str
+    """As `ImageInfo.crs`; "" when the header does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +101,17 @@ class ImageInfo:
     transform: tuple[float, float, float, float, float, float] | None = None
     """a, b, c, d, e, f of ``X = a x + b y + c, Y = d x + e y + f``; x, y are pixels from the outer
     corner of the first pixel, X, Y the axes of `crs` in GIS order (east, north)."""
-    n_gcps: int = 0
-    """Number of ground control points."""
-    has_rpcs: bool = False
-    """Whether rational polynomial coefficients are present."""
+    rpcs: Rpcs | None = None
+    """Rational polynomial coefficients."""
+    gcps: ControlPoints | None = None
+    """Ground control points, when there are more than four."""
+    corners: ControlPoints | None = None
+    """Four points, one near each corner of the image."""
+    chip: tuple[float, float, float, float, float, float] | None = None
+    """a, b, c, d, e, f from pixels of this image to pixels of the one that it was cut out of,
+    which `rpcs` speak of; None for an image that is whole."""
+    unread: tuple[str, ...] = ()
+    """Georeferencing that the header has and that is not understood, a few words each."""
     colorinterp: tuple[str, ...] = ()
     """GDAL's name of each band's colour (``"red"``, ``"alpha"``), empty when unknown."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -75,8 +139,11 @@ class ImageInfo:
     def has_affine(self) -> bool:
         """Whether `transform` and `crs` place the pixels on the ground.
 
-        A transform that maps pixels to themselves says nothing, whatever CRS stands beside it.
+        A transform that maps pixels to themselves says nothing, whatever CRS stands beside it; the
+        one of a NITF image says no more than the corners that it was made of.
         """
+        if self.driver == "NITF" and self.corners is not None:
+            return False
         return bool(self.crs) and self.transform is not None and self.transform != _IDENTITY
 
 

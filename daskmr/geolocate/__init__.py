@@ -1,14 +1,26 @@
 """From pixels to the ground: sensor models, best first, and the table of the world."""
 
 from daskmr.core.imagery import ImageInfo
+from daskmr.geolocate._terrain import on_terrain
 from daskmr.geolocate.base import SensorModel
 from daskmr.registry import Registry
 
+__all__ = ["SENSOR_MODELS", "on_terrain", "pick"]
+
 SENSOR_MODELS: Registry[SensorModel] = Registry(
     kind="sensor model",
-    builtin={"AFFINE": "daskmr.geolocate.affine:AffineModel"},
+    builtin={
+        "CHIP": "daskmr.geolocate.chip:ChippedModel",
+        "RPC": "daskmr.geolocate.rpc:RpcModel",
+        "GCP": "daskmr.geolocate.gcp:GcpModel",
+        "AFFINE": "daskmr.geolocate.affine:AffineModel",
+        "CORNERS": "daskmr.geolocate.corners:CornersModel",
+    },
 )
 """The order of the entries is the order in which `pick` tries them."""
+
+_RIGHT_TO = {"IGEOLO": "some 30 m", "CSCRNA": "about 1 m", "BLOCKA": "about 0.1 m"}
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def pick(info: ImageInfo) -> tuple[SensorModel | None, str]:
@@ -24,26 +36,40 @@ def pick(info: ImageInfo) -> tuple[SensorModel | None, str]:
     ImageError
         When the image has georeferencing that makes no sense.
     """
-    unused = _unused(info)
     for name in SENSOR_MODELS.builtin:
         model: SensorModel | None = SENSOR_MODELS.load(name).from_image(info)
         if model is not None:
-            coarse = f"{unused} are not supported yet; positions come from the transform and CRS"
-            return model, coarse if unused else ""
-    return None, f"{_obstacle(info, unused)}; results are in pixels only"
+            return model, _remark(info, name)
+    return None, f"{_obstacle(info)}; results are in pixels only"
 
 
-def _unused(info: ImageInfo) -> str:
-    """Metadata that would place the pixels better, and that no model reads yet."""
-    found = ["RPCs"] * info.has_rpcs + [f"{info.n_gcps} GCPs"] * (info.n_gcps > 0)
-    return " and ".join(found)
-
-
-def _obstacle(info: ImageInfo, unused: str) -> str:
-    if info.has_affine:
-        return "the CRS does not place pixels on the Earth"
+def _remark(info: ImageInfo, name: str) -> str:
+    """What was left unused, and how coarse positions are; "" for nothing to say."""
+    source = {"GCP": "the GCPs", "AFFINE": "the transform and CRS"}.get(name, "the RPCs")
+    coarse = False
+    if name == "CORNERS" and info.corners is not None:
+        source = f"the four corners of {info.corners.source}"
+        if right_to := _RIGHT_TO.get(info.corners.source):
+            source += f", right to {right_to}"
+            coarse = True
+    unused = list(info.unread)
+    if info.gcps is not None and name in {"AFFINE", "CORNERS"}:
+        unused.append(f"{len(info.gcps.pixels)} GCPs")
     if unused:
-        return f"{unused} are present but not supported yet"
-    if info.transform is not None and not info.crs:
-        return "the image has a transform but no CRS"
-    return "the image has no georeferencing"
+        return f"{' and '.join(unused)} cannot be used; positions come from {source}"
+    return f"positions come from {source}" if coarse else ""
+
+
+def _obstacle(info: ImageInfo) -> str:
+    """Why no model fits an image."""
+    reasons = [f"{' and '.join(info.unread)} cannot be used"] if info.unread else []
+    if info.gcps is not None:
+        reasons.append(f"{len(info.gcps.pixels)} GCPs do not place the image on the Earth")
+    if info.corners is not None:
+        source = info.corners.source
+        reasons.append(f"the four corners of {source} do not span the image on the Earth")
+    if info.has_affine:
+        reasons.append("the CRS does not place pixels on the Earth")
+    elif info.transform is not None and not info.crs and info.transform != _IDENTITY:
+        reasons.append("the image has a transform but no CRS")
+    return " and ".join(reasons) or "the image has no georeferencing"

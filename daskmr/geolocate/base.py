@@ -22,17 +22,20 @@ class SensorModel(Protocol):
     def from_image(cls, info: ImageInfo) -> Self | None:
         """The model of an image, or None when the image has no such metadata."""
 
-    def to_world(self, pixels: Points) -> Points:
+    def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
         """Ground points of pixels.
 
         Parameters
         ----------
         pixels
             x, y; shape (N, 2).
+        heights
+            Where each ray of sight is cut, metres above the ellipsoid; shape (N,). None for the
+            height that the model has for itself.
 
         Returns
         -------
-        lon, lat, height; shape (N, 3); NaN where there is no answer.
+        lon within -180 and 180, lat, height; shape (N, 3); NaN where there is no answer.
         """
 
     def to_image(self, world: Points) -> Points:
@@ -41,7 +44,8 @@ class SensorModel(Protocol):
         Parameters
         ----------
         world
-            lon, lat or lon, lat, height; shape (N, 2) or (N, 3).
+            lon, lat or lon, lat, height; shape (N, 2) or (N, 3). Without a height, points lie at
+            the one that the model has for itself.
 
         Returns
         -------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageError, ImageReadError
+from daskmr.image._metadata import georeferencing
 from daskmr.image.door import Door, faults, pixel_type, refused, told
 
 _MAX_HANDLES = 16
@@ -172,11 +173,10 @@ def _info(url: str, dataset: Any, etag: str) -> ImageInfo:
         block_width=cols,
         crs=dataset.crs.to_wkt() if dataset.crs else None,
         transform=tuple(dataset.transform)[:6],
-        n_gcps=len(dataset.gcps[0]),
-        has_rpcs=bool(dataset.tags(ns="RPC")),
         colorinterp=tuple(color.name for color in dataset.colorinterp),
         tags=dict(dataset.tags()),
         etag=etag,
+        **georeferencing(dataset),
     )
 
 

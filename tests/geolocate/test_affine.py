@@ -10,7 +10,8 @@ from rasterio.io import MemoryFile
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
-from daskmr.geolocate.affine import AffineModel, on_earth
+from daskmr.geolocate._crs import on_earth
+from daskmr.geolocate.affine import AffineModel
 from daskmr.geolocate.base import SensorModel
 from daskmr.testing.contracts_geolocate import SensorModelContract
 

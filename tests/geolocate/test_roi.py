@@ -5,8 +5,12 @@ from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.grid import Size
 from daskmr.errors import RequestError
+from daskmr.geolocate._terrain import LevelModel
 from daskmr.geolocate.affine import AffineModel
+from daskmr.geolocate.base import SensorModel
+from daskmr.geolocate.rpc import RpcModel
 from daskmr.geolocate.table import roi_to_pixels
+from daskmr.testing.contracts_geolocate import SCENE_RPCS
 
 PIXEL = 4.487879136029412e-06
 DEGREES = AffineModel(
@@ -126,3 +130,18 @@ def test_an_area_that_crosses_itself_is_mended() -> None:
     found = roi_to_pixels(shapely.Polygon(bow), UTM)
     assert found.is_valid
     assert found.area == pytest.approx(500_000, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [RpcModel(rpcs=SCENE_RPCS), LevelModel(model=RpcModel(rpcs=SCENE_RPCS), height=1500.0)],
+)
+def test_an_area_is_found_through_rpcs_at_the_height_of_the_ground(model: SensorModel) -> None:
+    corners = np.array([[1000.0, 500.0], [3000.0, 500.0], [3000.0, 4000.0], [1000.0, 4000.0]])
+    area = shapely.Polygon(model.to_world(corners)[:, :2])
+    size = Size(height=5212, width=8819)
+    found = roi_to_pixels(area, model, size=size)
+    expected = shapely.Polygon(corners)
+    assert expected.symmetric_difference(found).area < 1e-3 * expected.area
+    world = roi_to_pixels(shapely.box(-180, -90, 180, 90), model, size=size)
+    assert world.contains(shapely.box(0, 0, 8819, 5212))

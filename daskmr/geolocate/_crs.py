@@ -1,0 +1,180 @@
+"""Between the axes of a CRS and longitude, latitude on WGS 84."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from pyproj import CRS, Transformer
+from pyproj.enums import TransformDirection
+from pyproj.exceptions import CRSError
+
+from daskmr.geolocate.base import Points
+
+WGS84 = "EPSG:4326"
+_EARTH_RADIUS_M = 6_378_137.0
+_POLE = 90.0
+_HALF_TURN = 180.0
+
+
+def on_earth(crs: str) -> bool:
+    """Whether a CRS places points on the Earth: by its kind and the size of its ellipsoid.
+
+    Raises
+    ------
+    pyproj.exceptions.CRSError
+        When PROJ does not understand it.
+
+    Examples
+    --------
+    >>> on_earth("EPSG:3857"), on_earth("IAU_2015:49900")
+    (True, False)
+    """
+    parsed = _parse(crs)
+    ellipsoid = parsed.ellipsoid
+    if ellipsoid is None or not (parsed.is_geographic or parsed.is_projected):
+        return False
+    return math.isclose(ellipsoid.semi_major_metre, _EARTH_RADIUS_M, rel_tol=0.01)
+
+
+def is_angular(crs: str) -> bool:
+    """Whether the axes of a CRS are angles."""
+    return bool(_parse(crs).is_geographic)
+
+
+@lru_cache(maxsize=64)
+def is_wgs84(crs: str) -> bool:
+    """Whether a CRS is longitude, latitude on WGS 84, so that nothing has to be computed."""
+    return bool(_parse(crs).equals(CRS.from_user_input(WGS84), ignore_axis_order=True))
+
+
+def check(crs: str) -> None:
+    """Find the way to WGS 84 once, so that one that cannot be gone is known early.
+
+    Raises
+    ------
+    pyproj.exceptions.ProjError
+        When there is none.
+    """
+    _to_wgs84(crs)
+
+
+def from_plane(crs: str, across: Points, up: Points) -> Points:
+    """Ground points of points along the axes of a CRS.
+
+    Parameters
+    ----------
+    crs
+        Anything that PROJ reads; of a compound one, the horizontal part.
+    across, up
+        Along its axes in GIS order; shape (N,) each, overwritten.
+
+    Returns
+    -------
+    lon within -180 and 180, lat, and height 0; shape (N, 3); NaN where there is no answer.
+    """
+    world = np.zeros((len(across), 3))
+    with np.errstate(invalid="ignore"):
+        lon, lat = across, up
+        if not is_wgs84(crs):
+            lon, lat = _to_wgs84(crs).transform(across, up, inplace=True)
+        world[:, 0], world[:, 1] = wrapped(lon), lat
+        lost = ~(np.isfinite(lon) & (np.abs(lat) <= _POLE))
+    world[lost] = np.nan
+    return world
+
+
+def to_plane(crs: str, world: Points, *, middle: float) -> tuple[Points, Points]:
+    """Points along the axes of a CRS of ground points.
+
+    Parameters
+    ----------
+    crs
+        As in `from_plane`.
+    world
+        lon, lat in degrees in the first two columns.
+    middle
+        Of all turns of an angle, the one nearest to this is taken; no matter where axes are
+        lengths.
+
+    Returns
+    -------
+    Two arrays of shape (N,); not finite where there is no answer.
+    """
+    across, up = _inverse(crs, world)
+    if not is_wgs84(crs):
+        # PROJ may take another path back than forth (datum shifts): one correction closes the gap.
+        again = _inverse(crs, from_plane(crs, across.copy(), up.copy()))
+        with np.errstate(invalid="ignore"):
+            across, up = (
+                2.0 * there - back for there, back in zip((across, up), again, strict=True)
+            )
+    if turn := _turn(crs):
+        with np.errstate(invalid="ignore"):
+            across = nearest_turn(across, middle, turn=turn)
+    return across, up
+
+
+def _inverse(crs: str, world: Points) -> tuple[Points, Points]:
+    with np.errstate(invalid="ignore"):
+        lat = np.where(np.abs(world[:, 1]) <= _POLE, world[:, 1], np.inf)
+    if is_wgs84(crs):
+        return world[:, 0], lat
+    across, up = _to_wgs84(crs).transform(world[:, 0], lat, direction=TransformDirection.INVERSE)
+    return across, up
+
+
+def at_heights(world: Points, heights: Points | None) -> Points:
+    """Ground points that are moved straight up to the given heights, in place; None for none."""
+    if heights is not None:
+        world[:, 2] = np.where(np.isnan(world[:, 0]), np.nan, heights)
+        world[~np.isfinite(world[:, 2])] = np.nan
+    return world
+
+
+def wrapped(lon: Points) -> Points:
+    """Longitudes in degrees within -180 and 180; those that are, stay exactly as they are.
+
+    Examples
+    --------
+    >>> wrapped(np.array([180.0, 181.0, -541.0])).tolist()
+    [180.0, -179.0, 179.0]
+    """
+    turned = np.abs(lon) > _HALF_TURN
+    lon[turned] = np.mod(lon[turned] + _HALF_TURN, 2 * _HALF_TURN) - _HALF_TURN
+    return lon
+
+
+def nearest_turn(angle: Points, middle: float, *, turn: float = 2 * _HALF_TURN) -> Points:
+    """Angles moved by whole turns to within half a turn of a middle.
+
+    Examples
+    --------
+    >>> nearest_turn(np.array([-179.0, 10.0]), 175.0).tolist()
+    [181.0, 10.0]
+    """
+    return angle - turn * np.round((angle - middle) / turn)
+
+
+@lru_cache(maxsize=64)
+def _parse(crs: str) -> CRS:
+    """The horizontal part of a CRS."""
+    try:
+        parsed = CRS.from_user_input(crs)
+    except CRSError as error:
+        msg = f"CRS {crs!r} is not one that PROJ understands"
+        raise CRSError(msg) from error
+    return parsed.sub_crs_list[0] if parsed.is_compound else parsed
+
+
+@lru_cache(maxsize=64)
+def _to_wgs84(crs: str) -> Transformer:
+    """GIS axis order on both sides; pyproj keeps one PROJ object for each thread behind it."""
+    return Transformer.from_crs(_parse(crs), WGS84, always_xy=True)
+
+
+def _turn(crs: str) -> float:
+    """A full circle in units of the CRS; 0 for one whose axes are not angles."""
+    parsed = _parse(crs)
+    if not parsed.is_geographic:
+        return 0.0
+    return 2 * math.pi / parsed.axis_info[0].unit_conversion_factor

@@ -1,0 +1,224 @@
+"""How high the ground is: a piece of a raster of heights, cut out once."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pyproj.exceptions import ProjError
+
+from daskmr.errors import RequestError
+from daskmr.geolocate import _crs
+from daskmr.geolocate.base import Points
+
+_BLOCK = 16384
+_MARGIN = 2
+_MOST_CELLS = 2**28
+_FAR_CELLS = 100
+_METRES = {"", "m", "metre", "metres", "meter", "meters"}
+_HALF = 0.5
+Opener = Callable[[str], Any]
+"""Opens a raster: a rasterio dataset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeightGrid:
+    """Heights at the centres of the cells of a grid, bilinear between them.
+
+    Within the outer half of the cells at the edge, heights are those of the edge.
+    """
+
+    heights: Points
+    """Metres above the ellipsoid of WGS 84; shape (rows, columns)."""
+    transform: tuple[float, float, float, float, float, float]
+    """a, b, c, d, e, f from the outer corner of the first cell to the axes of `crs`."""
+    crs: str
+    low: float
+    """Metres; no cell is lower."""
+    high: float
+    """Metres; no cell is higher."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeightGrid) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.transform, self.crs, self.low, self.high, self.heights.shape))
+
+    def at(self, world: Points) -> Points:
+        """Heights of the ground at points.
+
+        Parameters
+        ----------
+        world
+            lon, lat in the first two columns.
+
+        Returns
+        -------
+        Metres above the ellipsoid, shape (N,); NaN beside the grid.
+        """
+        found = np.empty(len(world))
+        for start in range(0, len(world), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = self._between(*self.cells(world[part]))
+        return found
+
+    def cells(self, world: Points) -> tuple[Points, Points]:
+        """Columns and rows of points, from the outer corner of the first cell."""
+        a, b, c, d, e, f = self.transform
+        rows, cols = self.heights.shape
+        middle = c + a * cols / 2 + b * rows / 2
+        across, up = _crs.to_plane(self.crs, world, middle=middle)
+        with np.errstate(invalid="ignore"):
+            across, up = across - c, up - f
+            if b == d == 0:
+                return across / a, up / e
+            scale = 1.0 / (a * e - b * d)
+            return scale * (e * across - b * up), scale * (a * up - d * across)
+
+    def _between(self, cols: Points, rows: Points) -> Points:
+        n_rows, n_cols = self.heights.shape
+        beside = ~((cols >= 0) & (cols <= n_cols) & (rows >= 0) & (rows <= n_rows))
+        left, right, u = _split(np.where(beside, 0.0, cols), n_cols)
+        above, below, v = _split(np.where(beside, 0.0, rows), n_rows)
+        flat = self.heights.ravel()
+
+        def across(row: Any) -> Points:
+            start = row * n_cols
+            found: Points = flat[start + left] * (1.0 - u) + flat[start + right] * u
+            return found
+
+        heights = across(above) * (1.0 - v) + across(below) * v
+        heights[beside] = np.nan
+        return heights
+
+
+def _split(place: Points, n: int) -> tuple[Any, Any, Points]:
+    """Cell before, cell after, and how far a place lies on the way between their centres."""
+    inner = np.clip(place - _HALF, 0, n - 1)
+    before = inner.astype(np.intp)
+    return before, np.minimum(before + 1, n - 1), inner - before
+
+
+def cut(path: str, ground: Points, *, geoid: str | None, opened: Opener) -> HeightGrid:
+    """The piece of a raster of heights that lies under some points.
+
+    Cells without a height take it from others nearby, or lie at the level of the sea when there
+    are none.
+
+    Parameters
+    ----------
+    path
+        What rasterio opens; the first band, in metres.
+    ground
+        lon, lat in the first two columns; NaN for points that do not matter.
+    geoid
+        Raster of the geoid's heights above the ellipsoid, when the raster's are above the geoid
+        (as those of SRTM and DTED are); None when they are above the ellipsoid.
+    opened
+        Opens a raster by its name.
+
+    Raises
+    ------
+    RequestError
+        When the raster cannot be read, has no CRS or other units, or lies elsewhere.
+    """
+    ground = ground[np.isfinite(ground[:, :2]).all(axis=1)]
+    try:
+        grid = _cut(path, ground, opened)
+    except ProjError as error:
+        msg = f"elevation: {path}: {error}"
+        raise RequestError(msg) from error
+    if geoid is None:
+        return grid
+    undulation = cut(geoid, _centres(grid), geoid=None, opened=opened)
+    heights = grid.heights.copy()
+    for row in range(len(heights)):
+        heights[row] += undulation.at(_centres(grid, row))
+    if np.isnan(heights).any():
+        msg = f"elevation: geoid {geoid} does not cover {path} under the image"
+        raise RequestError(msg)
+    return _grid(heights, grid.transform, grid.crs)
+
+
+def _cut(path: str, ground: Points, opened: Opener) -> HeightGrid:
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            found = opened(path)
+        with found as dataset:
+            crs = _crs_of(path, dataset)
+            # Only its frame is of use here, so it can be of any size.
+            level = np.broadcast_to(np.zeros(1), dataset.shape)
+            window = _window(path, _grid(level, tuple(dataset.transform)[:6], crs), ground)
+            heights = _filled(dataset, window)
+            return _grid(heights, tuple(dataset.window_transform(window))[:6], crs)
+    except RasterioError as error:
+        msg = f"elevation: {path} cannot be read: {error}"
+        raise RequestError(msg) from error
+
+
+def _crs_of(path: str, dataset: Any) -> str:
+    if dataset.crs is None or not _crs.on_earth(dataset.crs.to_wkt()):
+        msg = f"elevation: {path} has no CRS on the Earth"
+        raise RequestError(msg)
+    units = (dataset.units[0] or "").lower()
+    if units not in _METRES:
+        msg = f"elevation: {path} is in {units!r}, not in metres"
+        raise RequestError(msg)
+    wkt: str = dataset.crs.to_wkt()
+    return wkt
+
+
+def _window(path: str, frame: HeightGrid, ground: Points) -> Any:
+    """The cells under points, and a few more."""
+    from rasterio.windows import Window
+
+    rows, cols = (
+        (max(0, int(np.floor(known.min())) - _MARGIN), min(n, int(np.ceil(known.max())) + _MARGIN))
+        if len(known := places[np.isfinite(places)])
+        else (0, 0)
+        for places, n in zip(frame.cells(ground)[::-1], frame.heights.shape, strict=True)
+    )
+    if rows[0] >= rows[1] or cols[0] >= cols[1]:
+        msg = f"elevation: {path} does not lie under the image"
+        raise RequestError(msg)
+    window = Window.from_slices(rows, cols)
+    if window.width * window.height > _MOST_CELLS:
+        size = f"{window.width} x {window.height}"
+        msg = f"elevation: {path} has {size} cells under the image, too many"
+        raise RequestError(msg)
+    return window
+
+
+def _filled(dataset: Any, window: Any) -> Points:
+    """Heights of a window, float32; cells that are void are filled."""
+    from rasterio.fill import fillnodata
+
+    band = dataset.read(1, window=window, masked=True)
+    void = np.ma.getmaskarray(band) | ~np.isfinite(band.filled(0))
+    scale, offset = dataset.scales[0], dataset.offsets[0]
+    heights = np.asarray(band.filled(0), dtype=np.float32) * np.float32(scale) + np.float32(offset)
+    heights[void] = 0
+    if void.any() and not void.all():
+        heights = fillnodata(heights, mask=~void, max_search_distance=_FAR_CELLS)
+    return np.asarray(heights)
+
+
+def _grid(heights: Points, transform: Any, crs: str) -> HeightGrid:
+    low, high = float(heights.min()), float(heights.max())
+    return HeightGrid(heights=heights, transform=transform, crs=crs, low=low, high=high)
+
+
+def _centres(grid: HeightGrid, row: int | None = None) -> Points:
+    """lon, lat of the centres of a row of cells; without one, of cells all around the grid."""
+    a, b, c, d, e, f = grid.transform
+    n_rows, n_cols = grid.heights.shape
+    cols = np.linspace(0, n_cols, 33) if row is None else np.arange(n_cols) + _HALF
+    rows = np.linspace(0, n_rows, 33) if row is None else np.array([row + _HALF])
+    x, y = (part.ravel() for part in np.meshgrid(cols, rows))
+    return _crs.from_plane(grid.crs, a * x + b * y + c, d * x + e * y + f)

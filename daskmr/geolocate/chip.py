@@ -1,0 +1,60 @@
+"""Images that were cut out of another one, which its sensor model speaks of."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from daskmr.core.imagery import ImageInfo
+from daskmr.geolocate.base import Points, SensorModel
+from daskmr.geolocate.rpc import RpcModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChippedModel:
+    """The model of a whole image, for pixels of a chip: moved, scaled, turned."""
+
+    model: SensorModel
+    """Of the whole image."""
+    transform: tuple[float, float, float, float, float, float]
+    """a, b, c, d, e, f of ``X = a x + b y + c, Y = d x + e y + f`` from pixels x, y of the chip to
+    pixels X, Y of the whole image."""
+
+    def __post_init__(self) -> None:
+        """Refuse a transform that cannot be turned round."""
+        a, b, _, d, e, _ = self.transform
+        if not np.isfinite(self.transform).all() or a * e - b * d == 0:
+            msg = f"chip transform {self.transform} is not invertible"
+            raise ValueError(msg)
+
+    @classmethod
+    def from_image(cls, info: ImageInfo) -> Self | None:
+        """The model of an image that says of what it is a chip, and has RPCs of that."""
+        model = RpcModel.from_image(info)
+        if model is None or info.chip is None:
+            return None
+        return cls(model=model, transform=info.chip)
+
+    def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
+        """Ground points of the chip's pixels; see `SensorModel.to_world`.
+
+        Examples
+        --------
+        >>> from daskmr.geolocate.affine import AffineModel
+        >>> whole = AffineModel(transform=(0.1, 0, 0, 0, -0.1, 0), crs="EPSG:4326")
+        >>> chip = ChippedModel(model=whole, transform=(2, 0, 10, 0, 2, 10))
+        >>> chip.to_world(np.array([[2.0, 2.0]])).round(9).tolist()
+        [[1.4, -1.4, 0.0]]
+        """
+        a, b, c, d, e, f = self.transform
+        x, y = np.asarray(pixels, dtype=np.float64).reshape(-1, 2).T
+        with np.errstate(invalid="ignore"):
+            whole = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+        return self.model.to_world(whole, heights)
+
+    def to_image(self, world: Points) -> Points:
+        """Pixels of the chip of ground points; see `SensorModel.to_image`."""
+        a, b, c, d, e, f = self.transform
+        x, y = (self.model.to_image(world) - [c, f]).T
+        scale = 1.0 / (a * e - b * d)
+        return np.stack([scale * (e * x - b * y), scale * (a * y - d * x)], axis=1)
