@@ -15,29 +15,34 @@ if TYPE_CHECKING:
     from daskmr.api import Image, Plan, Result, open_image, plan, run
     from daskmr.core.grid import TileGrid
     from daskmr.core.request import ImageRequest
+    from daskmr.jobs import Job, submit
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "Image": "daskmr.api",
     "ImageRequest": "daskmr.core.request",
+    "Job": "daskmr.jobs",
     "Plan": "daskmr.api",
     "Result": "daskmr.api",
     "TileGrid": "daskmr.core.grid",
     "open_image": "daskmr.api",
     "plan": "daskmr.api",
     "run": "daskmr.api",
+    "submit": "daskmr.jobs",
 }
 
 __all__ = [
     "Image",
     "ImageRequest",
+    "Job",
     "Plan",
     "Result",
     "TileGrid",
     "open_image",
     "plan",
     "run",
+    "submit",
 ]
 
 

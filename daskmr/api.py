@@ -1,6 +1,6 @@
 """The Python API: open, plan, run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskmr.errors import RequestError
@@ -8,7 +8,7 @@ from daskmr.image import Image, open_image
 from daskmr.pipeline.output import Output
 from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.progress import OnProgress
-from daskmr.pipeline.run import Result, run_plan
+from daskmr.pipeline.run import Execution, Result, run_plan
 from daskmr.pipeline.settings import Settings
 
 __all__ = ["FORMATS", "Image", "Plan", "Result", "open_image", "plan", "run"]
@@ -55,6 +55,7 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     scheduler: str | None = None,
     workers: int | None = None,
     store: str | None = None,
+    load: bool = True,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Result:
@@ -81,6 +82,9 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
         Folder or ``s3://`` URL in which jobs are kept. A job that was cut off goes on where it
         was when the same call is made again with the same `job_id`; what was committed is not
         asked again. None keeps nothing.
+    load
+        Whether the features are loaded into memory at the end; `features` of the result is None
+        otherwise.
     on_progress
         Called about once a second with `daskmr.pipeline.progress.Progress`.
     **options
@@ -100,16 +104,32 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     JobError
         When no tile succeeded.
     """
-    if isinstance(image, Plan):
-        if options or model is not None:
-            msg = "a plan brings its model and options; make another plan to change them"
-            raise RequestError(msg)
-        made = image
-    else:
-        made = make_plan(image, model, Settings.of(options))
+    made = make(image, model, options)
     output = Output.at(out, formats) if out is not None else None
-    cluster = {"client": client, "scheduler": scheduler, "workers": workers}
-    return run_plan(made, output, cluster=cluster, on_progress=on_progress or _quiet, store=store)
+    how = Execution(
+        output=output,
+        cluster={"client": client, "scheduler": scheduler, "workers": workers},
+        on_progress=on_progress or _quiet,
+        store=store,
+        load=load,
+    )
+    return run_plan(made, how)
+
+
+def make(image: Any, model: Any, options: Mapping[str, Any]) -> Plan:
+    """The plan of a call: one that was given, or one of an image, a model and options.
+
+    Raises
+    ------
+    RequestError
+        When a plan and options were given.
+    """
+    if not isinstance(image, Plan):
+        return make_plan(image, model, Settings.of(options))
+    if options or model is not None:
+        msg = "a plan brings its model and options; make another plan to change them"
+        raise RequestError(msg)
+    return image
 
 
 def _quiet(_progress: object) -> None:

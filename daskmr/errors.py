@@ -20,7 +20,10 @@
     ├── SinkError               results could not be written
     ├── StoreError              the job's parts could not be written or read back
     ├── ClusterError            no Dask cluster at the address, or one that cannot run daskmr
+    │   ├── SchedulerLostError  the scheduler went away while it ran a job
+    │   └── WorkerLostError     a worker went away while it ran a region
     └── JobError                the job as a whole failed
+        └── CanceledError       it was stopped
 
 ``exit_code`` is what the command line returns for the class.
 """
@@ -172,6 +175,26 @@ class ClusterError(DaskmrError):
     exit_code = 5
 
 
+class SchedulerLostError(ClusterError):
+    """The scheduler went away; what was committed is kept."""
+
+
+class WorkerLostError(ClusterError):
+    """The process that ran a region died.
+
+    Parameters
+    ----------
+    message
+        Which process, and how it died as far as is known.
+    alone
+        Whether the region was all that it ran.
+    """
+
+    def __init__(self, message: str, *, alone: bool = False) -> None:
+        super().__init__(message)
+        self.alone = alone
+
+
 class JobError(DaskmrError):
     """The job failed as a whole.
 
@@ -186,3 +209,9 @@ class JobError(DaskmrError):
     def __init__(self, message: str, *, report: object = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class CanceledError(JobError):
+    """The job was stopped before its end; what was committed is kept."""
+
+    exit_code = 6

@@ -1,6 +1,5 @@
 """What became of a job: tiles by status and reason, features, time; and the job's own status."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -67,12 +66,23 @@ class JobReport:
     """Features after merging."""
     dropped: Mapping[str, int]
     """Features of answers that could not be used, by reason."""
+    n_truncated: int = 0
+    """Features after merging that the edge of their tile has cut off."""
     n_attempts: int = 0
     """Calls of the endpoint that were made."""
+    region_attempts: Mapping[str, int] = field(default_factory=dict)
+    """Runs of whole regions that ended badly, by cause: ``worker_lost``, ``crashed``,
+    ``task_failed``."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time by stage, summed over all workers; ``wall`` is what the clock showed."""
+    """Time by stage, summed over all workers and drivers; ``wall`` is what the clock of the last
+    driver showed."""
+    percentiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """``p50`` and ``p95`` of a tile's time in each stage (of a region's, for ``region``), seconds,
+    within 5 %."""
     megapixels: float = 0.0
     """Pixels of all tiles run, in millions."""
+    tiles_per_s: float = 0.0
+    """Tiles that the last driver saw ending, by its wall time."""
     outputs: Sequence[str] = ()
     """What was written."""
     warnings: Sequence[str] = ()
@@ -88,14 +98,22 @@ class JobReport:
             return JobStatus.SUCCESS
         return JobStatus.PARTIAL if self.outcomes.get(TileStatus.SUCCEEDED) else JobStatus.FAILED
 
+    @property
+    def n_retries(self) -> int:
+        """Calls of the endpoint beyond the first of each tile."""
+        n_asked = self.n_tiles - self.outcomes.get(TileStatus.SKIPPED, 0)
+        return max(0, self.n_attempts - n_asked)
+
+    @property
+    def truncated_share(self) -> float:
+        """Part of the features that is cut off; 0 without features."""
+        return self.n_truncated / self.n_merged if self.n_merged else 0.0
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, the status included."""
-        return {"status": str(self.status), **asdict(self)}
-
-
-def tally(outcomes: Sequence[TileOutcome]) -> tuple[Counter[TileStatus], Counter[str]]:
-    """Tiles by status, and failed and skipped ones by reason."""
-    return (
-        Counter(o.status for o in outcomes),
-        Counter(o.reason for o in outcomes if o.status is not TileStatus.SUCCEEDED),
-    )
+        """Plain JSON values, those that follow from others included."""
+        return {
+            "status": str(self.status),
+            "n_retries": self.n_retries,
+            "truncated_share": self.truncated_share,
+            **asdict(self),
+        }

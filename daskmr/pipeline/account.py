@@ -1,112 +1,149 @@
-"""The driver's account of a job: every tile of every region, once."""
+"""The account of a job: every tile of every region, once, as its parts tell it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from daskmr.core.grid import Region, RegionGrid
+import numpy as np
+from numpy.typing import NDArray
+
+from daskmr.core.effort import Effort
+from daskmr.core.grid import TileGrid
 from daskmr.core.report import JobReport, TileOutcome, TileStatus
-from daskmr.core.selection import Selection
-from daskmr.pipeline.job import RegionSummary
-from daskmr.store import Part
+from daskmr.pipeline.merging import Extent
+from daskmr.store import PartHeader, PartStore
 
 if TYPE_CHECKING:
     from daskmr.pipeline.plan import Plan
 
 _MAX_PROBLEMS = 1000
+Position = tuple[int, int]
+Tiles = Mapping[Position, TileOutcome]
+"""Outcomes of the tiles of one region, by first row and column."""
 
 
+@dataclass
 class Account:
-    """Adds up what became of the regions.
+    """What became of the tiles of a job; small, however many there were."""
 
-    Parameters
-    ----------
-    regions, selection
-        The work, and which tiles of it are run.
-    """
+    grid: TileGrid
+    """The tiles."""
+    outcomes: Counter[TileStatus] = field(default_factory=Counter)
+    """Tiles by status."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Failed and skipped tiles by reason."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Features of answers that could not be used, by reason."""
+    problems: list[TileOutcome] = field(default_factory=list)
+    """Failed tiles, the first thousand in grid order."""
+    extents: list[Extent] = field(default_factory=list)
+    """Parts that hold features, in the order of their regions."""
+    effort: Effort = field(default_factory=Effort)
+    """What all of it took."""
+    n_features: int = 0
+    """Features before merging."""
+    n_attempts: int = 0
+    """Calls of the model."""
+    counts: NDArray[np.int64] = field(init=False)
+    """Features of each tile before merging, shape of the grid."""
 
-    def __init__(self, regions: RegionGrid, selection: Selection) -> None:
-        self._regions = regions
-        self._selection = selection
-        self.written: list[str] = []
-        """Names of the parts that hold features or failures, as their regions ended."""
-        self.outcomes: Counter[TileStatus] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-        self.seconds: dict[str, float] = {}
-        self.n_features = self.n_attempts = self.n_pixels = 0
-        self._lost: list[Region] = []
-        self._ended: set[str] = set()
+    def __post_init__(self) -> None:
+        self.counts = np.zeros(self.grid.shape, dtype=np.int64)
 
-    @property
-    def n_lost(self) -> int:
-        """Regions whose workers died."""
-        return len(self._lost)
+    def add(self, tiles: Tiles) -> None:
+        """Take the tiles of one region."""
+        for outcome in tiles.values():
+            self.outcomes[outcome.status] += 1
+            if outcome.status is not TileStatus.SUCCEEDED:
+                self.reasons[outcome.reason] += 1
+        self.problems.extend(o for o in tiles.values() if o.status is TileStatus.FAILED)
+        if len(self.problems) > _MAX_PROBLEMS:
+            self.problems.sort(key=_place)
+            del self.problems[_MAX_PROBLEMS:]
 
-    def missing(self, regions: Iterable[Region]) -> list[Region]:
-        """Regions with tiles to run that have not ended."""
-        return [r for r in regions if r.id not in self._ended and self.n_tiles(r)]
+    def add_part(self, name: str, header: PartHeader) -> None:
+        """Take what it took to make one part, and what is in it."""
+        self.effort += header.effort
+        self.n_features += header.n_features
+        self.n_attempts += sum(outcome.attempts for outcome in header.outcomes)
+        for outcome in header.outcomes:
+            self.dropped.update(outcome.dropped)
+        if header.bounds is not None:
+            self.extents.append(Extent(name=name, bounds=header.bounds))
+        rows = np.searchsorted(self.grid.rows, [outcome.row for outcome in header.outcomes])
+        cols = np.searchsorted(self.grid.cols, [outcome.col for outcome in header.outcomes])
+        self.counts[rows, cols] += [outcome.n_features for outcome in header.outcomes]
 
-    def n_tiles(self, region: Region) -> int:
-        """Tiles of a region that are run."""
-        return int(self._selection.of_region(region).sum())
+    def report(
+        self, plan: "Plan", *, n_merged: int, n_truncated: int, deaths: Mapping[str, int]
+    ) -> JobReport:
+        """The job's report; outputs and wall time are not known here.
 
-    def add(self, region: Region, summary: RegionSummary | None) -> None:
-        """Take the end of one region; None when the workers that ran it died."""
-        self._ended.add(region.id)
-        if summary is None:
-            self._lost.append(region)
-            self.outcomes[TileStatus.FAILED] += self.n_tiles(region)
-            self.reasons["WORKER_LOST"] += self.n_tiles(region)
-            return
-        if summary.n_features or summary.outcomes.get(TileStatus.FAILED):
-            self.written.append(summary.region)
-        self.outcomes.update({TileStatus(status): n for status, n in summary.outcomes.items()})
-        self.reasons.update(summary.reasons)
-        self.dropped.update(summary.dropped)
-        self.n_features += summary.n_features
-        self.n_attempts += summary.n_attempts
-        self.n_pixels += summary.n_pixels
-        for stage, spent in summary.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-
-    def report(self, plan: "Plan", parts: Sequence[Part], *, n_merged: int) -> JobReport:
-        """The job's report; outputs and wall time are not known here."""
+        Parameters
+        ----------
+        plan
+            What was to be done.
+        n_merged, n_truncated
+            Features after merging, and how many of them a tile's edge has cut.
+        deaths
+            Attempts at regions that ended badly, by cause.
+        """
         outcomes, reasons = Counter(self.outcomes), Counter(self.reasons)
         if plan.n_skipped:
             outcomes[TileStatus.SKIPPED] += plan.n_skipped
             reasons["NODATA"] += plan.n_skipped
+        times = self.effort.times
         return JobReport(
             job_id=plan.settings.job_id,
             image=plan.info.url,
             n_tiles=plan.n_tiles,
             outcomes=dict(outcomes),
             reasons=dict(reasons),
-            problems=self._problems(parts),
+            problems=sorted(self.problems, key=_place),
             n_features=self.n_features,
             n_merged=n_merged,
+            n_truncated=n_truncated,
             dropped=dict(self.dropped),
             n_attempts=self.n_attempts,
-            seconds=dict(self.seconds),
-            megapixels=self.n_pixels / 1e6,
+            region_attempts=dict(deaths),
+            seconds={stage: spent.total_s for stage, spent in times.items()},
+            percentiles={
+                stage: {"p50": spent.percentile(0.5), "p95": spent.percentile(0.95)}
+                for stage, spent in times.items()
+            },
+            megapixels=self.effort.n_pixels / 1e6,
             warnings=tuple(plan.warnings),
         )
 
-    def _problems(self, parts: Sequence[Part]) -> list[TileOutcome]:
-        """Failed tiles in grid order: those that parts tell of, and all of a lost region."""
-        failed = [o for part in parts for o in part.outcomes if o.status is TileStatus.FAILED]
-        for region in self._lost:
-            mask = self._selection.of_region(region).ravel()
-            tiles = self._regions.grid.tiles(region)
-            failed.extend(
-                TileOutcome(
-                    row=tile.window.row,
-                    col=tile.window.col,
-                    status=TileStatus.FAILED,
-                    reason="WORKER_LOST",
-                    message=f"the workers that ran region {region.id} died",
-                )
-                for tile, run in zip(tiles, mask, strict=True)
-                if run
-            )
-        return sorted(failed, key=lambda o: (o.row, o.col))[:_MAX_PROBLEMS]
+
+def accounted(
+    account: Account, parts: PartStore, names: Iterable[str]
+) -> Iterator[tuple[str, Tiles]]:
+    """Take account of all regions; each region's name and its tiles, for whoever wants them too.
+
+    Of a tile that was asked about again in a later round, the later outcome counts.
+
+    Parameters
+    ----------
+    account
+        Adds it all up.
+    parts
+        Where they are.
+    names
+        Parts of the job, sorted.
+    """
+    known = list(names)
+    headers = zip(known, parts.headers(known), strict=True)
+    for region, those in groupby(headers, key=lambda pair: pair[0].partition("~")[0]):
+        tiles: dict[Position, TileOutcome] = {}
+        for name, header in those:
+            account.add_part(name, header)
+            tiles.update({(o.row, o.col): o for o in header.outcomes})
+        account.add(tiles)
+        yield region, tiles
+
+
+def _place(outcome: TileOutcome) -> Position:
+    return outcome.row, outcome.col

@@ -1,6 +1,5 @@
 """Calls of the model for the tiles of one region: in process, or many in flight to an endpoint."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from daskmr.core.batches import joined, split
+from daskmr.core.effort import Stopwatch
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size, Tile
 from daskmr.core.imagery import Pixels
@@ -27,13 +27,12 @@ from daskmr.errors import (
 )
 from daskmr.pipeline.job import Asking
 
-Seconds = defaultdict[str, float]
-"""Time by stage."""
-
 _IN_FLIGHT_BYTES = 128 * 2**20
 """Most bytes of payloads that one region keeps in flight, but for the least of two calls."""
 _STALL_S = 5.0
 """Seconds without an answer after which a region stops holding up others."""
+_LOOK_S = 0.25
+"""Seconds without an answer after which a region looks whether it should go on."""
 
 
 class TileLedger(Protocol):
@@ -66,7 +65,7 @@ class LocalCalls:
 
     asking: Asking
     ledger: TileLedger
-    seconds: Seconds
+    watch: Stopwatch
     _batch: list[tuple[Tile, Pixels]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -90,7 +89,7 @@ class LocalCalls:
         batch, self._batch = self._batch, []
         started = perf_counter()
         answers = self._asked([pixels for _, pixels in batch])
-        self.seconds["infer"] += perf_counter() - started
+        self.watch.add("infer", perf_counter() - started)
         for (tile, _), answer in zip(batch, answers, strict=True):
             if isinstance(answer, EndpointError):
                 self.ledger.failed(tile, answer, 1)
@@ -102,7 +101,7 @@ class LocalCalls:
                 self.ledger.failed(tile, error, 1)
                 continue
             finally:
-                self.seconds["decode"] += perf_counter() - started
+                self.watch.add("decode", perf_counter() - started)
             self.ledger.answered(tile, detections, 1)
 
     def _asked(self, tiles: list[Pixels]) -> Sequence[Any]:
@@ -130,7 +129,9 @@ class RemoteCalls:
 
     asking: Asking
     ledger: TileLedger
-    seconds: Seconds
+    watch: Stopwatch
+    check: Callable[[], None]
+    """Called about all the time; raises when the region should not go on."""
     stalled: Callable[[], None]
     """Called once when the endpoint lets the region wait for long."""
     _pending: "dict[Future[Reply], _Pending]" = field(default_factory=dict)
@@ -172,7 +173,7 @@ class RemoteCalls:
             self.ledger.failed(tile, error, 0)
             return
         now = perf_counter()
-        self.seconds["encode"] += now - started
+        self.watch.add("encode", now - started)
         if self._batch and now - self._batched_at > self.asking.linger_s:
             self._flush()
         if not self._batch:
@@ -205,7 +206,7 @@ class RemoteCalls:
     def _take(self) -> None:
         started = perf_counter()
         future = self._next()
-        self.seconds["wait"] += perf_counter() - started
+        self.watch.add("wait", perf_counter() - started)
         pending = self._pending.pop(future)
         try:
             reply = future.result()
@@ -214,18 +215,20 @@ class RemoteCalls:
             self._refused(pending, error)
             return
         pending.attempts += reply.attempts
-        self.seconds["infer"] += reply.seconds
+        self.watch.add("infer", reply.seconds)
         self._read(pending, reply)
 
     def _next(self) -> "Future[Reply]":
         """The next call that ended."""
-        if not self._has_stalled:
+        started = perf_counter()
+        while True:
+            self.check()
             try:
-                return self._done.get(timeout=_STALL_S)
+                return self._done.get(timeout=_LOOK_S)
             except Empty:
-                self._has_stalled = True
-                self.stalled()
-        return self._done.get()
+                if not self._has_stalled and perf_counter() - started > _STALL_S:
+                    self._has_stalled = True
+                    self.stalled()
 
     def _read(self, pending: _Pending, reply: Reply) -> None:
         """Decode an answer; one that is no features is asked for again."""
@@ -241,7 +244,7 @@ class RemoteCalls:
             self._refused(pending, error)
             return
         finally:
-            self.seconds["decode"] += perf_counter() - started
+            self.watch.add("decode", perf_counter() - started)
         for (tile, _), detections in zip(pending.tiles, found, strict=True):
             self.ledger.answered(tile, detections, pending.attempts)
 

@@ -5,9 +5,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from time import monotonic
 from typing import Any
 
-from daskmr.errors import ClusterError
+from daskmr.errors import ClusterError, SchedulerLostError
 
 _CONNECT_S = 15.0
 _THREADS_PER_WORKER = 4
@@ -19,10 +21,19 @@ _MEMORY = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.85,
     "distributed.worker.memory.terminate": 0.95,
+    "distributed.deploy.lost-worker-timeout": "5s",
 }
+_TEND_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def patience_s() -> float:
+    """Seconds that a job waits for workers while there is none (``daskmr.worker-wait``)."""
+    import dask
+
+    return float(dask.config.get("daskmr.worker-wait", 600.0))
+
+
+@dataclass(slots=True, kw_only=True)
 class Connection:
     """A client, and what is known of its cluster."""
 
@@ -30,15 +41,40 @@ class Connection:
     """distributed.Client."""
     owned: bool
     """Whether the cluster is ours, on this machine, and ends with the job."""
+    can_be_made_again: bool = False
+    """Whether another scheduler can take its place: one of ours, or one at the same address."""
+    n_wanted: int = 0
+    """Workers that a cluster of ours is to have."""
+    _tended_at: float = 0.0
 
     def n_workers(self) -> int:
         """Worker processes at present, at least 1."""
         return max(1, len(self.client.nthreads()))
 
     async def n_slots(self) -> int:
-        """Regions that the workers can do at once at present, at least 1; on the client's loop."""
-        n_threads: dict[str, int] = await self.client.nthreads()
-        return max(1, sum(n_threads.values()))
+        """Regions that the workers can do at once at present; on the client's loop.
+
+        Raises
+        ------
+        SchedulerLostError
+            When there is no scheduler any more.
+        """
+        if self.client.status not in {"running", "connecting"}:
+            msg = f"the Dask scheduler is gone; the client is {self.client.status}"
+            raise SchedulerLostError(msg)
+        try:
+            n_threads: dict[str, int] = await self.client.nthreads()
+        except OSError as error:
+            msg = f"the Dask scheduler does not answer: {error}"
+            raise SchedulerLostError(msg) from error
+        return sum(n_threads.values())
+
+    def tend(self) -> None:
+        """Replace workers of a cluster of ours that did not come back by themselves."""
+        now = monotonic()
+        if self.owned and now - self._tended_at > _TEND_S:
+            self._tended_at = now
+            self.client.cluster.scale(self.n_wanted)
 
 
 @contextmanager
@@ -87,7 +123,7 @@ def _at(address: str) -> Iterator[Connection]:
         msg = f"no Dask scheduler answers at {address!r}: {error}"
         raise ClusterError(msg) from error
     with client:
-        yield Connection(client=client, owned=False)
+        yield Connection(client=client, owned=False, can_be_made_again=True)
 
 
 @contextmanager
@@ -106,7 +142,7 @@ def _own(workers: int | None) -> Iterator[Connection]:
                 dashboard_address="127.0.0.1:0",
             )
         with made as cluster, Client(cluster, set_as_default=False) as client:
-            yield Connection(client=client, owned=True)
+            yield Connection(client=client, owned=True, can_be_made_again=True, n_wanted=n_workers)
 
 
 @contextmanager
@@ -119,6 +155,8 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    # Started later, it would let the thread that starts it hear Ctrl-C again, and all that follow.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -138,7 +138,7 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
 
 def plan_html(plan: "Plan") -> str:
     """A plan as an HTML table."""
-    return _html("daskmr plan", plan_rows(plan))
+    return html_table("daskmr plan", plan_rows(plan))
 
 
 def report_rows(report: "JobReport") -> list[tuple[str, str]]:
@@ -171,10 +171,11 @@ def report_text(report: "JobReport") -> str:
 
 def report_html(report: "JobReport") -> str:
     """A report as an HTML table."""
-    return _html("daskmr result", report_rows(report))
+    return html_table("daskmr result", report_rows(report))
 
 
-def _html(title: str, rows: list[tuple[str, str]]) -> str:
+def html_table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values as an HTML table with a title."""
     body = "".join(
         f'<tr><th style="{_STYLE}">{escape(name)}</th>'
         f'<td style="{_STYLE}">{escape(value)}</td></tr>'

@@ -1,92 +1,157 @@
-"""Feeding regions to a cluster: a bounded window of them in flight, whatever the job's size."""
+"""Feeding regions to workers: a bounded window of them in flight, each until it has ended.
+
+Nothing here knows Dask, a store or a clock other than the event loop's: a simulator runs it with
+invented workers that die whenever they like.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from daskmr.core.grid import Region
-from daskmr.errors import DaskmrError, JobError
-from daskmr.pipeline.cluster import Connection
+from daskmr.errors import ClusterError
+from daskmr.pipeline.attempts import TASK_FAILED, Attempts, Fate, cause_of, reason_of
 from daskmr.pipeline.job import RegionSummary
 
-Ended = Callable[[Region, RegionSummary | None], None]
-"""Told of each region: its summary, or None when the workers that ran it died."""
-
 _REGIONS_PER_SLOT = 2
+_TICK_S = 0.25
+_PAUSE_S = 1.0
+"""Seconds before a region whose task failed is run again, doubled each time."""
 
 
-def run_regions(connection: Connection, blocks: Iterator[tuple[Region, Any]], ended: Ended) -> None:
-    """Run all regions and return when each has ended.
+class Pool(Protocol):
+    """Workers that come and go."""
 
-    Parameters
-    ----------
-    connection
-        The cluster.
-    blocks
-        Regions with their lazy Dask values, see `daskmr.pipeline.graph.each_block`.
-    ended
-        Called on the client's loop for each region that ended.
+    async def slots(self) -> int:
+        """Regions that can be run at once at present; 0 when there is no worker."""
 
-    Raises
-    ------
-    DaskmrError
-        When a region could not be accounted for.
-    """
-    loop = connection.client.loop.asyncio_loop
-    driver = asyncio.run_coroutine_threadsafe(_feed(connection, blocks, ended), loop)
-    try:
-        driver.result()
-    except BaseException:
-        driver.cancel()
-        raise
+    async def run(self, region: Region, attempt: int, *, alone: bool) -> RegionSummary:
+        """Run one region, alone in a process of its own or among others.
+
+        Raises
+        ------
+        WorkerLostError
+            When the process that ran it died.
+        SchedulerLostError
+            When nothing can be run any more.
+        """
 
 
-async def _feed(connection: Connection, blocks: Iterator[tuple[Region, Any]], ended: Ended) -> None:
-    from distributed import as_completed
+class Overseer(Protocol):
+    """Keeps account of a job that is being run."""
 
-    client = connection.client
-    running: dict[Any, Region] = {}
-    finished = as_completed(loop=client.loop)
+    async def check(self) -> None:
+        """Go on; raises when the driver is to stop."""
 
-    async def refill() -> None:
-        room = _REGIONS_PER_SLOT * await connection.n_slots() - len(running)
-        for region, block in _take(blocks, room):
-            future = client.compute(block, optimize_graph=False)
-            running[future] = region
-            finished.add(future)
+    async def ended(self, region: Region, summary: RegionSummary) -> None:
+        """A region has ended: its part is there."""
 
-    try:
-        await refill()
-        while running:
-            future = await anext(finished)
-            region = running.pop(future)
-            ended(region, await _summary(future, region))
-            future.release()
-            await refill()
-    finally:
-        for future in running:
-            future.release()
+    async def attempted(self, region: Region, number: int, error: Exception) -> None:
+        """An attempt at a region ended badly, and there will be another."""
+
+    async def given_up(self, region: Region, reason: str, *, message: str) -> None:
+        """A region cannot be run: all its tiles have failed."""
 
 
-def _take(blocks: Iterator[tuple[Region, Any]], n: int) -> Iterator[tuple[Region, Any]]:
-    for _ in range(n):
-        found = next(blocks, None)
-        if found is None:
-            return
-        yield found
+@dataclass
+class Feed:
+    """Runs regions until each has ended."""
 
+    regions: Iterable[Region]
+    """What is to be run."""
+    pool: Pool
+    """Who runs it."""
+    overseer: Overseer
+    """Who is told."""
+    attempts: Attempts
+    """How often regions were tried before."""
+    patience_s: float
+    """Seconds to wait for a first or another worker while there is none."""
+    _waiting: "deque[Region]" = field(default_factory=deque)
+    _suspects: "deque[Region]" = field(default_factory=deque)
+    _resting: list[tuple[float, Region]] = field(default_factory=list)
+    _running: "dict[asyncio.Task[RegionSummary], tuple[Region, bool]]" = field(default_factory=dict)
+    _seen_at: float = 0.0
 
-async def _summary(future: Any, region: Region) -> RegionSummary | None:
-    from distributed import KilledWorker
+    async def run(self) -> None:
+        """Run all regions.
 
-    try:
-        block = await future
-    except KilledWorker:
-        return None
-    except DaskmrError:
-        raise
-    except Exception as error:
-        msg = f"region {region.id}: {type(error).__name__}: {error}"
-        raise JobError(msg) from error
-    summary: RegionSummary = block[0, 0]
-    return summary
+        Raises
+        ------
+        ClusterError
+            When there was no worker for too long, or no scheduler any more.
+        DaskmrError
+            When the overseer or what happened to a region says that the job cannot go on.
+        """
+        for region in self.regions:
+            self._queue(region)
+        self._seen_at = self._now()
+        try:
+            while self._waiting or self._suspects or self._resting or self._running:
+                await self.overseer.check()
+                await self._fill()
+                if not self._running:
+                    await asyncio.sleep(_TICK_S)
+                    continue
+                done, _ = await asyncio.wait(
+                    self._running, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    await self._take(task)
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _queue(self, region: Region) -> None:
+        (self._suspects if self.attempts.is_suspect(region.id) else self._waiting).append(region)
+
+    async def _fill(self) -> None:
+        """Start as many regions as the workers can do, and a few more."""
+        now, slots = self._now(), await self.pool.slots()
+        self._seen_at = now if slots else self._seen_at
+        if now - self._seen_at > self.patience_s:
+            msg = f"no worker for {self.patience_s:g} s; the job can go on where it is"
+            raise ClusterError(msg)
+        for region in [region for ready, region in self._resting if ready <= now]:
+            self._queue(region)
+        self._resting = [(ready, region) for ready, region in self._resting if ready > now]
+        n_alone = sum(alone for _, alone in self._running.values())
+        while self._suspects and n_alone < max(1, slots // _REGIONS_PER_SLOT):
+            self._start(self._suspects.popleft(), alone=True)
+            n_alone += 1
+        while self._waiting and len(self._running) < _REGIONS_PER_SLOT * slots:
+            self._start(self._waiting.popleft(), alone=False)
+
+    def _start(self, region: Region, *, alone: bool) -> None:
+        run = self.pool.run(region, self.attempts.n(region.id), alone=alone)
+        self._running[asyncio.ensure_future(run)] = region, alone
+
+    async def _take(self, task: "asyncio.Task[RegionSummary]") -> None:
+        """A region ended, one way or the other."""
+        region, _ = self._running.pop(task)
+        try:
+            summary = task.result()
+        except Exception as error:  # noqa: BLE001 - each is told apart below
+            await self._failed(region, error)
+        else:
+            await self.overseer.ended(region, summary)
+
+    async def _failed(self, region: Region, error: Exception) -> None:
+        fate = self.attempts.ended(region.id, error)
+        if fate is Fate.RAISE:
+            raise error
+        n = self.attempts.n(region.id)
+        await self.overseer.attempted(region, n, error)
+        if fate in {Fate.POISON, Fate.FAILED}:
+            reason, message = reason_of(fate, error)
+            await self.overseer.given_up(region, reason, message=message)
+        elif cause_of(error) == TASK_FAILED:
+            self._resting.append((self._now() + _PAUSE_S * 2.0 ** (n - 1), region))
+        else:
+            self._queue(region)

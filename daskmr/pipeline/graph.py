@@ -6,7 +6,6 @@ Images that workers can re-open become one array of shape (region rows, region c
 """
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +17,25 @@ from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageReadError
 from daskmr.image.base import Source
 from daskmr.pipeline.coordinator import attend, make_way
-from daskmr.pipeline.job import Job
+from daskmr.pipeline.job import KEYS, Job
 from daskmr.pipeline.progress import tick
+from daskmr.pipeline.quarantine import run_alone
 from daskmr.pipeline.region import process_region
 
 _NO_BLOCKS = np.empty((0, 0), dtype=object)
 
 
-def over_source(job: Job, source: Source) -> Any:
+def over_source(job: Job, source: Source, *, alone: bool = False) -> Any:
     """One lazy block for each region of an image that workers re-open.
+
+    Parameters
+    ----------
+    job
+        The job.
+    source
+        The image.
+    alone
+        Whether each region is run in a process of its own.
 
     Returns
     -------
@@ -39,6 +48,7 @@ def over_source(job: Job, source: Source) -> Any:
         _from_source,
         job=job,
         source=source,
+        alone=alone,
         chunks=((1,) * n_rows, (1,) * n_cols),
         dtype=object,
         meta=_NO_BLOCKS,
@@ -46,7 +56,7 @@ def over_source(job: Job, source: Source) -> Any:
     )
 
 
-def over_array(job: Job, data: Any) -> Any:
+def over_array(job: Job, data: Any, *, alone: bool = False) -> Any:
     """One lazy block for each region of an array.
 
     Parameters
@@ -56,6 +66,8 @@ def over_array(job: Job, data: Any) -> Any:
     data
         dask.array.Array, shape (band, y, x): the grid's window of the image, one chunk for each
         region core (see `RegionGrid.cores`).
+    alone
+        Whether each region is run in a process of its own.
 
     Returns
     -------
@@ -73,6 +85,7 @@ def over_array(job: Job, data: Any) -> Any:
         trim=False,
         allow_rechunk=False,
         job=job,
+        alone=alone,
         drop_axis=0,
         chunks=((1,) * n_rows, (1,) * n_cols),
         dtype=object,
@@ -92,40 +105,52 @@ def halo(regions: RegionGrid) -> tuple[int, int]:
     return down, right
 
 
-def each_block(blocks: Any, wanted: list[Region]) -> Iterator[tuple[Region, Any]]:
-    """The regions that are wanted, each with a Dask value of its own small graph.
+def region_of(blocks: Any, graph: dict[Any, Any], region: Region) -> Any:
+    """One region as a Dask value of its own small graph.
 
-    A window of them can then be given to the cluster, without the rest of the job.
+    A window of regions can then be given to the cluster, without the rest of the job.
+
+    Parameters
+    ----------
+    blocks
+        What `over_source` or `over_array` made.
+    graph
+        Its graph as a plain dict.
+    region
+        Which one.
     """
     from dask.delayed import Delayed
     from dask.optimization import cull
 
-    graph = dict(blocks.__dask_graph__())
-    for region in wanted:
-        key = (blocks.name, region.row, region.col)
-        own, _ = cull(graph, [key])
-        yield region, Delayed(key, own)
+    key = (blocks.name, region.row, region.col)
+    own, _ = cull(graph, [key])
+    return Delayed(key, own)
 
 
 def _name(job: Job) -> str:
-    return f"daskmr-region-{job.job_id}-{uuid.uuid4().hex}"
+    return f"{KEYS}-{job.job_id}-{uuid.uuid4().hex}"
 
 
-def _from_source(job: Job, source: Source, block_id: tuple[int, int]) -> NDArray[Any]:
+def _from_source(
+    job: Job, source: Source, block_id: tuple[int, int], *, alone: bool
+) -> NDArray[Any]:
     region = job.regions.region(*block_id)
-    return _run(job, region, source)
+    return _run(job, region, source, alone=alone)
 
 
-def _from_block(block: Pixels, job: Job, block_id: tuple[int, ...]) -> NDArray[Any]:
+def _from_block(block: Pixels, job: Job, block_id: tuple[int, ...], *, alone: bool) -> NDArray[Any]:
     region = job.regions.region(*block_id[-2:])
     source = ArrayBlock(job.info, job.regions.grid.region_window(region), np.asarray(block))
-    return _run(job, region, source)
+    return _run(job, region, source, alone=alone)
 
 
-def _run(job: Job, region: Region, source: Source) -> NDArray[Any]:
-    if job.asking.is_remote:
-        attend()
-    summary = process_region(job, region, source, tick=tick(job.job_id), stalled=make_way)
+def _run(job: Job, region: Region, source: Source, *, alone: bool) -> NDArray[Any]:
+    if alone:
+        summary = run_alone(job, region, source)
+    else:
+        if job.asking.is_remote:
+            attend()
+        summary = process_region(job, region, source, tick=tick(job.job_id), stalled=make_way)
     block = np.empty((1, 1), dtype=object)
     block[0, 0] = summary
     return block

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daskmr.core.grid import RegionGrid
+from daskmr.core.effort import Effort
+from daskmr.core.grid import Region, RegionGrid
 from daskmr.core.imagery import ImageInfo
 from daskmr.core.selection import Selection
 from daskmr.decode import AnswerForm
 from daskmr.encode.base import TileEncoder
 from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.endpoints.caller import Terms
-from daskmr.store import PartStore
+from daskmr.store import JobFolder, PartStore
+
+KEYS = "daskmr-region"
+"""How the Dask keys of regions begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +54,28 @@ class Job:
     """The work, in units."""
     selection: Selection
     """Which tiles are run."""
-    parts: PartStore
+    folder: JobFolder
     """Where results of regions go."""
     skip_nodata: bool
     """Whether tiles without data are skipped."""
+    epoch: int = 0
+    """Number of the driver: how often the job has changed hands before it."""
+    round: int = 0
+    """How often failed tiles were asked about again before."""
 
     @property
     def info(self) -> ImageInfo:
         """The image."""
         return self.asking.info
+
+    @property
+    def parts(self) -> PartStore:
+        """Where results of regions go."""
+        return self.folder.parts
+
+    def part_name(self, region: Region) -> str:
+        """Name of the part that a region leaves."""
+        return f"{region.id}~{self.round}" if self.round else region.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +86,12 @@ class RegionSummary:
     """Name of the region and of its part."""
     outcomes: Mapping[str, int]
     """Tiles by status."""
-    reasons: Mapping[str, int]
-    """Failed and skipped tiles by reason."""
     n_features: int
     """Features in the part."""
-    dropped: Mapping[str, int]
-    """Features of answers that could not be used, by reason."""
-    n_attempts: int
-    """Calls of the endpoint."""
-    n_pixels: int
-    """Pixels of the tiles that were sent to the model."""
-    seconds: Mapping[str, float]
-    """Time by stage."""
+    effort: Effort
+    """What it took."""
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles that ended."""
+        return sum(self.outcomes.values())

@@ -9,6 +9,7 @@ from typing import Any, Self
 from daskmr.errors import RequestError, SinkError
 from daskmr.sinks import sink, write
 from daskmr.sinks.base import Provenance
+from daskmr.store.places import place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,4 +57,8 @@ class Output:
 
     def write(self, features: Any, provenance: Provenance) -> list[str]:
         """Write every format; each appears whole or not at all."""
-        return write(features, self.url, self.formats, provenance=provenance)
+        return write(features.whole(), self.url, self.formats, provenance=provenance)
+
+    def put(self, path: Path, name: str) -> str:
+        """Put a file beside the results, whole or not at all; its path or URL."""
+        return place(self.url).put(name, path)

@@ -58,6 +58,10 @@ class Plan:
     """Tiles planned: those that are run and those that are skipped."""
     n_skipped: int
     """Tiles skipped since the file stores nothing for them."""
+    skipped: Selection
+    """Which these are."""
+    asked_for: str | None
+    """The model as it was asked for; None for a function."""
     warnings: Sequence[str]
     """What the user should know before starting."""
 
@@ -135,6 +139,8 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
         selection=Selection.of(planned & ~empty),
         n_tiles=int(planned.sum()),
         n_skipped=int(empty.sum()),
+        skipped=Selection.of(empty),
+        asked_for=model if isinstance(model, str) else None,
         warnings=[
             *getattr(endpoint, "notes", ()),
             *_payload_warnings(

@@ -1,6 +1,6 @@
 """A few tiles sent ahead: does the model answer, how fast, and so how long will the job take."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from daskmr.core.effort import Stopwatch
 from daskmr.core.features import Detections
 from daskmr.core.grid import Region, Tile
 from daskmr.errors import DaskmrError, EndpointError
-from daskmr.pipeline.calls import LocalCalls, RemoteCalls
+from daskmr.pipeline.calls import Calls, LocalCalls, RemoteCalls
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.job import Asking
 
@@ -169,12 +170,9 @@ def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
     )
     seen = _Seen()
     n_bytes = len(ask.encoder.encode(pixels, ask.info, window)) if ask.is_remote else 0
-    seconds: defaultdict[str, float] = defaultdict(float)
-    calls = (
-        RemoteCalls(ask, seen, seconds, lambda: None)
-        if ask.is_remote
-        else LocalCalls(ask, seen, seconds)
-    )
+    calls: Calls = LocalCalls(ask, seen, Stopwatch())
+    if ask.is_remote:
+        calls = RemoteCalls(ask, seen, Stopwatch(), check=_nothing, stalled=_nothing)
     started = perf_counter()
     with calls:
         calls.start(tile, pixels)
@@ -185,3 +183,7 @@ def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
         payload_bytes=n_bytes,
         **seen.sample,
     )
+
+
+def _nothing() -> None:
+    pass

@@ -4,20 +4,28 @@ A plain function over plain values; a test calls it without a cluster. What goes
 becomes that tile's outcome and never leaves this module as an exception.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
 
 import numpy as np
 
+from daskmr.core.effort import Effort, Stopwatch
 from daskmr.core.features import Detections, Sighting, gather
 from daskmr.core.grid import Region, Tile, Window
 from daskmr.core.imagery import ImageInfo, Pixels
-from daskmr.core.report import TileOutcome, TileStatus, tally
-from daskmr.errors import DaskmrError, EncodeError, EndpointError, ImageReadError
+from daskmr.core.report import TileOutcome, TileStatus
+from daskmr.errors import (
+    CanceledError,
+    DaskmrError,
+    EncodeError,
+    EndpointError,
+    ImageReadError,
+)
 from daskmr.image.base import Source
-from daskmr.pipeline.calls import Calls, LocalCalls, RemoteCalls, Seconds
+from daskmr.pipeline.calls import Calls, LocalCalls, RemoteCalls
+from daskmr.pipeline.halt import COMMITTED, DEADLINE, Halt, HaltedError
 from daskmr.pipeline.job import Job, RegionSummary
 from daskmr.pipeline.strips import tile_pixels
 from daskmr.store import Part
@@ -51,35 +59,76 @@ def process_region(
 
     Raises
     ------
+    CanceledError
+        When the job was stopped.
+    SourceChangedError
+        When the image is not the one that was planned.
     StoreError
         When the part cannot be written.
     """
-    seconds: Seconds = defaultdict(float)
-    ledger = _Ledger(tick)
-    mask = job.selection.of_region(region)
-    with _calls(job, ledger, seconds, stalled=stalled) as calls:
-        started = perf_counter()
-        for tile, pixels in tile_pixels(job.regions.grid, region, mask, source=source):
-            seconds["read"] += perf_counter() - started
-            if isinstance(pixels, ImageReadError):
-                ledger.failed(tile, pixels, 0)
-            elif job.skip_nodata and _is_empty(pixels, tile.window, job.info, source=source):
-                ledger.skipped(tile)
-            else:
-                ledger.n_pixels += pixels.shape[1] * pixels.shape[2]
-                calls.start(tile, pixels)
-            started = perf_counter()
+    name = job.part_name(region)
     started = perf_counter()
-    part = Part(features=gather(ledger.sightings), outcomes=ledger.sorted())
-    part = job.parts.write(region.id, part)
-    seconds["write"] += perf_counter() - started
-    return summary_of(region.id, part, ledger.n_pixels, seconds=seconds)
+    ledger, watch = _Ledger(tick), Stopwatch()
+    halt = Halt(job, region)
+    try:
+        halt.check()  # whoever did the region may not have lived to tell
+        with _calls(job, ledger, watch, halt=halt, stalled=stalled) as calls:
+            _ask(job, region, source, ledger=ledger, watch=watch, calls=calls, halt=halt)
+    except HaltedError as halted:
+        if halted.why == COMMITTED:
+            return summary_of(name, job.parts.read(name))
+        if halted.why != DEADLINE:
+            msg = f"job {job.job_id}: {halted.why.lower().replace('_', ' ')}"
+            raise CanceledError(msg) from halted
+        ledger.close(job, region)
+    watch.add("region", perf_counter() - started)
+    part = Part(
+        features=gather(ledger.sightings),
+        outcomes=ledger.sorted(),
+        effort=Effort(n_pixels=ledger.n_pixels, times=watch.times),
+    )
+    return summary_of(name, job.parts.write(name, part))
 
 
-def _calls(job: Job, ledger: "_Ledger", seconds: Seconds, *, stalled: Callable[[], None]) -> Calls:
+def _ask(  # noqa: PLR0913 - all that a region consists of
+    job: Job,
+    region: Region,
+    source: Source,
+    *,
+    ledger: "_Ledger",
+    watch: Stopwatch,
+    calls: Calls,
+    halt: Halt,
+) -> None:
+    """Read the tiles of a region and hand them to the model."""
+    mask = job.selection.of_region(region)
+    started = perf_counter()
+    for tile, pixels in tile_pixels(job.regions.grid, region, mask, source=source):
+        watch.add("read", perf_counter() - started)
+        halt.check()
+        if isinstance(pixels, ImageReadError):
+            ledger.failed(tile, pixels, 0)
+        elif job.skip_nodata and _is_empty(pixels, tile.window, job.info, source=source):
+            ledger.skipped(tile)
+        else:
+            ledger.n_pixels += pixels.shape[1] * pixels.shape[2]
+            calls.start(tile, pixels)
+        started = perf_counter()
+
+
+def _calls(
+    job: Job, ledger: "_Ledger", watch: Stopwatch, *, halt: Halt, stalled: Callable[[], None]
+) -> Calls:
     if job.asking.is_remote:
-        return RemoteCalls(job.asking, ledger, seconds, stalled)
-    return LocalCalls(job.asking, ledger, seconds)
+        return RemoteCalls(job.asking, ledger, watch, check=halt.check, stalled=stalled)
+    return LocalCalls(job.asking, ledger, watch)
+
+
+def given_up(job: Job, region: Region, reason: str, *, message: str) -> Part:
+    """The part of a region that was given up: every tile failed."""
+    ledger = _Ledger(lambda _tiles, _pixels: None)
+    ledger.close(job, region, reason=reason, message=message)
+    return Part(features=gather([]), outcomes=ledger.sorted())
 
 
 class _Ledger:
@@ -124,6 +173,21 @@ class _Ledger:
         status = TileStatus.SKIPPED
         self._end(TileOutcome(row=row, col=col, status=status, reason="NODATA"), tile)
 
+    def close(
+        self, job: Job, region: Region, *, reason: str = DEADLINE, message: str = "not in time"
+    ) -> None:
+        """Let all tiles fail that have not ended."""
+        ended = {(outcome.row, outcome.col) for outcome in self.outcomes}
+        run = job.selection.of_region(region).ravel()
+        for tile, is_run in zip(job.regions.grid.tiles(region), run, strict=True):
+            row, col = tile.window.row, tile.window.col
+            if is_run and (row, col) not in ended:
+                failed = TileStatus.FAILED
+                self._end(
+                    TileOutcome(row=row, col=col, status=failed, reason=reason, message=message),
+                    tile,
+                )
+
     def sorted(self) -> list[TileOutcome]:
         return sorted(self.outcomes, key=lambda outcome: (outcome.row, outcome.col))
 
@@ -160,33 +224,17 @@ def _holds_only(pixels: Pixels, value: float) -> bool:
     return matches(pixels[:, 0, 0]) and matches(pixels)
 
 
-def summary_of(
-    name: str, part: Part, n_pixels: int, *, seconds: Mapping[str, float]
-) -> RegionSummary:
+def summary_of(name: str, part: Part) -> RegionSummary:
     """What the driver is told of a part.
 
     Parameters
     ----------
     name
-        Name of the region.
+        Name of the part.
     part
         What was committed.
-    n_pixels
-        Pixels of the tiles that were sent to the model.
-    seconds
-        Time by stage.
     """
-    statuses, reasons = tally(part.outcomes)
-    dropped: Counter[str] = Counter()
-    for outcome in part.outcomes:
-        dropped.update(outcome.dropped)
+    statuses = Counter(str(outcome.status) for outcome in part.outcomes)
     return RegionSummary(
-        region=name,
-        outcomes={str(status): n for status, n in statuses.items()},
-        reasons=dict(reasons),
-        n_features=len(part.features),
-        dropped=dict(dropped),
-        n_attempts=sum(outcome.attempts for outcome in part.outcomes),
-        n_pixels=n_pixels,
-        seconds=dict(seconds),
+        region=name, outcomes=dict(statuses), n_features=len(part.features), effort=part.effort
     )

@@ -3,49 +3,77 @@
 request - plan - regions (read, encode, ask, decode, part) - merge - geolocate - sinks - report
 """
 
+import asyncio
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 
-from daskmr.core.features import concat
+from daskmr.core.cuts import cut
+from daskmr.core.features import boxes
 from daskmr.core.grid import Region
 from daskmr.core.imagery import source_metadata
 from daskmr.core.report import JobReport, JobStatus, TileStatus
-from daskmr.errors import JobError
-from daskmr.geolocate.table import to_world
-from daskmr.pipeline.account import Account
+from daskmr.core.selection import Selection
+from daskmr.errors import JobError, RequestError, SchedulerLostError
+from daskmr.pipeline.account import Account, accounted
+from daskmr.pipeline.attempts import Attempts
 from daskmr.pipeline.capacity import asking
-from daskmr.pipeline.cluster import Connection, connect
+from daskmr.pipeline.cluster import Connection, connect, patience_s
+from daskmr.pipeline.coverage import CoverageMap
 from daskmr.pipeline.describe import report_html, report_text
-from daskmr.pipeline.feed import run_regions
-from daskmr.pipeline.graph import each_block, over_array, over_source
-from daskmr.pipeline.job import Job, RegionSummary
+from daskmr.pipeline.feed import Feed
+from daskmr.pipeline.job import Job
+from daskmr.pipeline.journal import Journal
+from daskmr.pipeline.merging import merged
 from daskmr.pipeline.output import Output
+from daskmr.pipeline.overseer import FolderOverseer, give_up_all, stop_mark
 from daskmr.pipeline.plan import Plan
+from daskmr.pipeline.pool import DaskPool
 from daskmr.pipeline.preflight import preflight
 from daskmr.pipeline.progress import TOPIC, OnProgress, Tracker
-from daskmr.pipeline.publication import publish
-from daskmr.pipeline.region import summary_of
+from daskmr.pipeline.publication import publish, written
+from daskmr.pipeline.spool import Spool
 from daskmr.pipeline.workspace import Workspace, workspace
 from daskmr.sinks.base import Provenance
-from daskmr.store import PartStore
+
+_MAX_SCHEDULERS = 5
+"""Clusters that are tried one after the other while their schedulers go away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a job found."""
 
-    features: gpd.GeoDataFrame
-    """One row a feature: `geometry` is lon, lat, height (EPSG:4326), or pixels without CRS when
-    the image has no georeferencing; `image_geometry` and `image_bbox` are full-image pixels."""
     report: JobReport
     """Tiles, reasons, time, outputs."""
+    loaded: gpd.GeoDataFrame | None
+    """`features`, unless they were to be left on disk."""
+
+    @property
+    def features(self) -> gpd.GeoDataFrame:
+        """One row a feature.
+
+        `geometry` is lon, lat, height (EPSG:4326), or pixels without CRS when the image has no
+        georeferencing; `image_geometry` and `image_bbox` are full-image pixels.
+
+        Raises
+        ------
+        RequestError
+            When they were not loaded.
+        """
+        if self.loaded is None:
+            msg = "load: the features were left on disk (load=False)"
+            raise RequestError(msg)
+        return self.loaded
 
     def __str__(self) -> str:
         return report_text(self.report)
@@ -54,74 +82,43 @@ class Result:
         return report_html(self.report)
 
 
-def run_plan(
-    plan: Plan,
-    output: Output | None,
-    *,
-    cluster: Any,
-    on_progress: OnProgress,
-    store: str | None = None,
-) -> Result:
-    """Run a plan to its end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How and where a plan is run."""
 
-    Parameters
-    ----------
-    plan
-        What to do.
-    output
-        Where results are written; None for in memory only.
-    cluster
-        Keyword arguments of `daskmr.pipeline.cluster.connect`.
-    on_progress
-        Told about once a second how far the job has come.
-    store
-        Where jobs are kept, so that a later run of the same job goes on; None for this run alone.
+    output: Output | None = None
+    """Where results are written; None for nowhere."""
+    cluster: dict[str, Any]
+    """Keyword arguments of `daskmr.pipeline.cluster.connect`."""
+    on_progress: OnProgress
+    """Told about once a second how far the job has come."""
+    store: str | None = None
+    """Where jobs are kept, so that a later run of the same job goes on; None for this run alone."""
+    load: bool = True
+    """Whether the features are loaded into memory at the end."""
+
+
+def run_plan(plan: Plan, how: Execution) -> Result:
+    """Run a plan to its end.
 
     Raises
     ------
     JobError
-        When tiles were run and none succeeded; nothing is written then.
+        When tiles were run and none succeeded, or the job was canceled.
     DaskmrError
         When the cluster, the endpoint, the store or a sink could not be used.
     """
     started = perf_counter()
     with ExitStack() as outer:
         with ExitStack() as inner:
-            connection = inner.enter_context(connect(**cluster)) if store is None else None
-            space = outer.enter_context(workspace(plan, output, store, connection=connection))
-            account = _account_of(plan, space)
-            missing = account.missing(plan.regions)
-            if missing:
-                connection = connection or inner.enter_context(connect(**cluster))
-                _run_regions(
-                    _job(plan, connection, space.parts),
-                    plan,
-                    missing,
-                    check=space.check,
-                    connection=connection,
-                    account=account,
-                    on_progress=on_progress,
-                )
-        return _finished(plan, space, account, output=output, started=started)
-
-
-def _account_of(plan: Plan, space: Workspace) -> Account:
-    """The account of what an earlier run has committed."""
-    account = Account(plan.regions, plan.selection)
-    for region in plan.regions:
-        if region.id in space.done:
-            part = space.parts.read(region.id)
-            sizes = {
-                (t.window.row, t.window.col): t.window.height * t.window.width
-                for t in plan.regions.grid.tiles(region)
-            }
-            n_pixels = sum(
-                sizes[o.row, o.col]
-                for o in part.outcomes
-                if o.status is not TileStatus.SKIPPED and o.reason != "READ_FAILED"
+            connection = inner.enter_context(connect(**how.cluster)) if how.store is None else None
+            space = outer.enter_context(
+                workspace(plan, how.output, how.store, connection=connection)
             )
-            account.add(region, summary_of(region.id, part, n_pixels, seconds={}))
-    return account
+            journal = outer.enter_context(Journal(space.folder, space.epoch, is_kept=space.is_kept))
+            run = _Run(plan=plan, how=how, space=space, journal=journal)
+            n_now = _run_all(run, connection)
+        return _finished(run, started=started, n_now=n_now)
 
 
 def provenance(plan: Plan) -> Provenance:
@@ -133,60 +130,187 @@ def provenance(plan: Plan) -> Provenance:
     )
 
 
-def _job(plan: Plan, connection: Connection, parts: PartStore) -> Job:
-    return Job(
-        job_id=plan.settings.job_id,
-        asking=asking(plan, connection),
-        regions=plan.regions,
-        selection=plan.selection,
-        parts=parts,
-        skip_nodata=plan.settings.skip_nodata,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One driver's run of a job."""
+
+    plan: Plan
+    how: Execution
+    space: Workspace
+    journal: Journal
+
+
+def _run_all(run: _Run, connection: Connection | None) -> int:
+    """Run the regions that are missing, on as many clusters as it takes; tiles that ended."""
+    plan, how, space, journal = run.plan, run.how, run.space, run.journal
+    n_tiles, number = 0, space.folder.n_rounds
+    selection = _of_round(plan, space.folder.round(number)) if number else plan.selection
+    for n_left in reversed(range(_MAX_SCHEDULERS)):
+        missing = _missing(plan, selection, space)
+        if not missing:
+            break
+        with ExitStack() as stack:
+            made = connection or stack.enter_context(connect(**how.cluster))
+            job = Job(
+                job_id=plan.settings.job_id,
+                asking=asking(plan, made),
+                regions=plan.regions,
+                folder=space.folder,
+                selection=selection,
+                skip_nodata=plan.settings.skip_nodata,
+                epoch=space.epoch,
+                round=number,
+            )
+            overseer = FolderOverseer(
+                job=job,
+                space=space,
+                journal=journal,
+                tracker=_tracker(job, missing, how.on_progress),
+                deadline_s=plan.settings.deadline_s,
+            )
+            journal.say("started", regions=len(missing), workers=made.n_workers(), round=number)
+            try:
+                _run_regions(plan, made, overseer, missing=missing)
+                break
+            except SchedulerLostError as error:
+                journal.say("scheduler lost", message=str(error))
+                if connection is not None or not made.can_be_made_again or not n_left:
+                    raise
+            finally:
+                n_tiles += overseer.n_tiles
+    return n_tiles
+
+
+def _missing(plan: Plan, selection: Selection, space: Workspace) -> list[Region]:
+    """Regions with tiles to run whose parts are not there."""
+    suffix = f"~{space.folder.n_rounds}" if space.folder.n_rounds else ""
+    there = set(space.folder.committed()) if space.is_kept else set()
+    return [
+        region
+        for region in plan.regions
+        if f"{region.id}{suffix}" not in there and selection.of_region(region).any()
+    ]
+
+
+def _of_round(plan: Plan, tiles: Sequence[tuple[int, int]]) -> Selection:
+    """Tiles that are asked about again."""
+    grid = plan.regions.grid
+    mask = np.zeros(grid.shape, dtype=np.bool_)
+    rows, cols = np.array(tiles, dtype=np.int64).reshape(-1, 2).T
+    mask[np.searchsorted(grid.rows, rows), np.searchsorted(grid.cols, cols)] = True
+    return Selection.of(mask)
+
+
+def _tracker(job: Job, missing: Sequence[Region], tell: OnProgress) -> Tracker:
+    """How far the job has come, what is done already included."""
+    n_tiles = int(job.selection.mask.sum())
+    n_missing = sum(int(job.selection.of_region(region).sum()) for region in missing)
+    tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=tell)
+    tracker.finished(n_tiles - n_missing, 0)
+    return tracker
+
+
+def _run_regions(
+    plan: Plan, connection: Connection, overseer: FolderOverseer, *, missing: Sequence[Region]
+) -> None:
+    """Run regions on one cluster."""
+    job = overseer.job
+    preflight(connection, job)
+    source = plan.image.source
+    pool = DaskPool(connection, job, source, None if source else plan.data.data)
+    causes = {
+        name: said
+        for name, said in overseer.space.folder.attempts().items()
+        if name.endswith(f"~{job.round}") or not job.round
+    }
+    feed = Feed(missing, pool, overseer, Attempts.of(causes), patience_s())
+    try:
+        with _listening(connection, overseer.tracker):
+            _driven(connection, feed)
+    except TimeoutError:
+        give_up_all(job, [r for r in missing if r.id not in overseer.ended_regions])
+    except BaseException as error:
+        if not isinstance(error, SchedulerLostError):
+            job.folder.stop(job.epoch, stop_mark(error))
+        raise
+
+
+def _driven(connection: Connection, feed: Feed) -> None:
+    """Run a feed on the client's loop, and stop it when this thread is interrupted."""
+    loop = connection.client.loop.asyncio_loop
+    driver = asyncio.run_coroutine_threadsafe(feed.run(), loop)
+    try:
+        driver.result()
+    except BaseException:
+        driver.cancel()
+        raise
+
+
+def _finished(run: _Run, *, started: float, n_now: int) -> Result:
+    """Merge, place, write and publish what the regions found."""
+    plan, how, space, journal = run.plan, run.how, run.space, run.journal
+    with TemporaryDirectory(prefix="daskmr-") as scratch, ExitStack() as stack:
+        coverage = Path(scratch) / "coverage.geojson"
+        account = _accounted(plan, space, coverage)
+        spool = stack.enter_context(Spool(plan.regions.grid, account.counts, plan.sensor))
+        n_truncated = 0
+        for table in _merged(run, account):
+            n_truncated += _n_truncated(plan, table)
+            spool.add(table)
+        spool.close()
+        report = account.report(
+            plan,
+            n_merged=spool.n_rows,
+            n_truncated=n_truncated,
+            deaths=Counter(c for said in space.folder.attempts().values() for c in said),
+        )
+        journal.say("merged", features=account.n_features, merged=spool.n_rows)
+        _judge(report)
+        space.check()
+        publication = written(
+            spool,
+            coverage,
+            output=how.output,
+            folder=space.folder if space.is_kept else None,
+            provenance=provenance(plan),
+        )
+        wall = perf_counter() - started
+        report = replace(
+            report,
+            seconds={**report.seconds, "wall": wall},
+            tiles_per_s=n_now / wall,
+            outputs=publication.outputs,
+        )
+        if space.is_kept:
+            space.check()
+            publish(space.folder, report, publication.results)
+        journal.say("ended", status=str(report.status), seconds=round(wall, 3))
+        return Result(report=report, loaded=spool.whole() if how.load else None)
+
+
+def _accounted(plan: Plan, space: Workspace, coverage: Path) -> Account:
+    """The account of all regions, and the map of their tiles."""
+    account = Account(plan.regions.grid)
+    with CoverageMap(plan, coverage) as drawn:
+        drawn.add_skipped()
+        names = sorted(space.folder.committed())
+        for region, tiles in accounted(account, space.folder.parts, names):
+            drawn.add(region, tiles)
+    return account
+
+
+def _merged(run: _Run, account: Account) -> Iterator[gpd.GeoDataFrame]:
+    """Features in pixels, one of each object."""
+    parts = run.space.folder.parts
+    return merged(
+        run.plan.merge, account.extents, lambda names: (p.features for p in parts.read_all(names))
     )
 
 
-def _run_regions(  # noqa: PLR0913 - all that a run consists of
-    job: Job,
-    plan: Plan,
-    missing: Sequence[Region],
-    *,
-    check: Callable[[], None],
-    connection: Connection,
-    account: Account,
-    on_progress: OnProgress,
-) -> None:
-    """Run the regions that are missing, and take account of each."""
-    preflight(connection, job)
-    n_tiles = int(plan.selection.mask.sum())
-    tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=on_progress)
-    tracker.finished(sum(account.outcomes.values()), account.n_pixels)
-    source = plan.image.source
-    blocks = over_source(job, source) if source else over_array(job, plan.data.data)
-
-    def ended(region: Region, summary: RegionSummary | None) -> None:
-        check()
-        account.add(region, summary)
-        tracker.finished(account.n_tiles(region), summary.n_pixels if summary else 0)
-
-    with _listening(connection, tracker):
-        run_regions(connection, each_block(blocks, list(missing)), ended)
-
-
-def _finished(
-    plan: Plan, space: Workspace, account: Account, *, output: Output | None, started: float
-) -> Result:
-    """Merge, place, write and publish what the regions found."""
-    found = list(space.parts.read_all(account.written))
-    merged = plan.merge(concat([part.features for part in found]))
-    world = to_world(merged, plan.sensor)
-    report = account.report(plan, found, n_merged=len(world))
-    _judge(report)
-    space.check()
-    written = output.write(world, provenance(plan)) if output is not None else []
-    seconds = {**report.seconds, "wall": perf_counter() - started}
-    report = replace(report, seconds=seconds, outputs=written)
-    if space.folder is not None and not account.n_lost:
-        publish(space.folder, report)
-    return Result(features=world, report=report)
+def _n_truncated(plan: Plan, table: gpd.GeoDataFrame) -> int:
+    """Features that the edge of their tile has cut off."""
+    rows, cols = table["tile_row"].to_numpy(), table["tile_col"].to_numpy()
+    return int(cut(plan.regions.grid, boxes(table), rows=rows, cols=cols).sum())
 
 
 @contextmanager
@@ -200,7 +324,7 @@ def _listening(connection: Connection, tracker: Tracker) -> Iterator[None]:
 
 def _judge(report: JobReport) -> None:
     if report.status is JobStatus.FAILED:
-        first = report.problems[0].message if report.problems else "the workers died"
+        first = report.problems[0].message if report.problems else ""
         reasons = ", ".join(
             f"{n} x {reason}" for reason, n in Counter(report.reasons).most_common()
         )

@@ -1,4 +1,4 @@
-"""What runs on the Dask scheduler: the books of `daskmr.endpoints.shares`.
+"""What runs on the Dask scheduler: the books of `daskmr.endpoints.shares`, and our own attempts.
 
 Apart from its client in `daskmr.pipeline.coordinator`, so that planning does not import Dask's.
 """
@@ -9,6 +9,7 @@ from typing import Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskmr.endpoints.shares import OPERATION, Report, ShareBook
+from daskmr.pipeline.job import KEYS
 
 
 class Coordinator(SchedulerPlugin):
@@ -23,6 +24,18 @@ class Coordinator(SchedulerPlugin):
     async def start(self, scheduler: Any) -> None:
         """Answer workers from now on."""
         scheduler.handlers[OPERATION] = self.told
+        self._scheduler = scheduler
+
+    def transition(
+        self, key: Any, start: Any, finish: Any, *args: Any, stimulus_id: str, **kwargs: Any
+    ) -> None:
+        """Give a region back to its driver when a worker dies of it for the first time.
+
+        Dask by itself would run it on three more, and take their other regions with them.
+        """
+        if finish != "processing" or not isinstance(key, tuple) or not str(key[0]).startswith(KEYS):
+            return
+        self._scheduler.tasks[key].suspicious = self._scheduler.allowed_failures
 
     def told(self, *, process: str, said: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Take what a worker says of all its endpoints; answer with its shares.

@@ -10,7 +10,7 @@ from daskmr.core.grid import Size, Strategy
 from daskmr.endpoints import PATIENCE_S
 from daskmr.errors import RequestError
 
-_ABOVE_ZERO = ("timeout_s", "patience_s", "batch")
+_ABOVE_ZERO = ("timeout_s", "patience_s", "deadline_s", "batch")
 _MOST_LINGER_S = 60
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -55,6 +55,9 @@ class Settings:
     """Seconds for one call of a remote endpoint; None: its own default."""
     patience_s: float = PATIENCE_S
     """Seconds for which a tile waits for an endpoint that is busy or away."""
+    deadline_s: float | None = None
+    """Seconds from its start in which the job is to end: tiles that have not ended by then fail
+    (``DEADLINE``); None: whenever it is done."""
     batch: int | None = None
     """Most tiles in one call of a model that takes several; None: as many as it takes."""
     linger_s: float = 0.05

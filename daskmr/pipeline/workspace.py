@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from daskmr import __version__
 from daskmr.errors import RequestError, StoreError
 from daskmr.pipeline.cluster import Connection
+from daskmr.pipeline.halt import TAKEN_OVER
 from daskmr.pipeline.output import Output
-from daskmr.store import JobFolder, PartStore
+from daskmr.pipeline.restore import told
+from daskmr.store import JobFolder
 from daskmr.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -29,16 +31,22 @@ _HOW = frozenset({"concurrency", "timeout_s", "patience_s", "batch", "linger_s",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Parts, and which of them are there from before."""
+    """A job's folder while it is run."""
 
-    parts: PartStore
-    """Where regions go."""
-    done: frozenset[str] = frozenset()
-    """Names of regions that were committed by an earlier run."""
-    folder: JobFolder | None = None
-    """The job's folder, when it has one that outlives the run."""
+    folder: JobFolder
+    """Where everything of it is."""
     lease: Lease | None = None
-    """The right to run the job, when others could."""
+    """The right to run the job; None for a folder that is gone after the run."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the folder outlives the run."""
+        return self.lease is not None
+
+    @property
+    def epoch(self) -> int:
+        """Number of the driver."""
+        return self.lease.epoch if self.lease is not None else 0
 
     def check(self) -> None:
         """Stop a driver whose job was taken over while it was silent.
@@ -49,7 +57,7 @@ class Workspace:
             When it was.
         """
         if self.lease is not None and self.lease.lost:
-            msg = f"{self.parts.url}: the job was taken over by another process"
+            msg = f"{self.folder.url}: the job was taken over by another process"
             raise StoreError(msg)
 
 
@@ -80,39 +88,40 @@ def workspace(
         When the job is being run by somebody else.
     """
     if store is not None:
-        with _kept(plan, store) as made:
+        with _kept(plan, output, store) as made:
             yield made
         return
     name = f".daskmr-{uuid.uuid4().hex}"
     is_ours = connection is not None and connection.owned
     if output is not None and not (is_ours and output.is_remote):
-        parts = PartStore(url=f"{output.url}/{name}")
+        folder = JobFolder(url=f"{output.url}/{name}")
         try:
-            yield Workspace(parts=parts)
+            yield Workspace(folder=folder)
         finally:
-            parts.remove()
+            folder.place.remove()
         return
-    folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
+    scratch = Path(tempfile.mkdtemp(prefix="daskmr-"))
     try:
-        yield Workspace(parts=PartStore(url=str(folder / name)))
+        yield Workspace(folder=JobFolder(url=str(scratch / name)))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
-def _kept(plan: "Plan", store: str) -> Iterator[Workspace]:
+def _kept(plan: "Plan", output: Output | None, store: str) -> Iterator[Workspace]:
     if plan.image.source is None:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
     folder = JobFolder.at(store, plan.settings.job_id)
     work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
-    folder.begin(asked(plan), source_of(plan), work)
+    folder.begin(asked(plan), source_of(plan), plan=work, options=told(plan, output))
     lease = folder.lease()
     lease.acquire()
     lease.keep()
     try:
-        done = frozenset(folder.committed())
-        yield Workspace(parts=folder.parts, done=done, folder=folder, lease=lease)
+        if lease.epoch:  # workers of the driver before this one may still be at it
+            folder.stop(lease.epoch - 1, TAKEN_OVER)
+        yield Workspace(folder=folder, lease=lease)
     finally:
         lease.release()
 

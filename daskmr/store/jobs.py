@@ -5,14 +5,24 @@
     STORE/jobs/JOB/request.json     created once: what decides the answers of the model
                    lease.json       who runs it
                    regions/*.parquet  created once each: features of a region, and its tiles
+                   rounds/*.json    created once each: failed tiles that are asked about again
+                   attempts/*.json  created once each: why an attempt at a region ended badly
+                   stop/*.json      created once each: that a driver is to stop, by epoch
+                   events/*.jsonl   created once each: what happened, in order
+                   result-*.parquet the features on the ground, named by their hash
                    report.json      created once: the account of the job
                    manifest.json    created once: the results, by name and hash
                    manifests/*.json results of later runs that merged in another way
+
+A job whose failed tiles were asked about again has a ``report-N.json`` and a ``manifest-N.json``
+for each such round; the last one is right.
 """
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from daskmr.errors import RequestError, SourceChangedError, StoreError
@@ -20,7 +30,9 @@ from daskmr.store.lease import Lease
 from daskmr.store.parts import PartStore
 from daskmr.store.places import Bucket, Place, digest, place
 
-_REQUEST, _REPORT, _MANIFEST = "request.json", "report.json", "manifest.json"
+_REQUEST = "request.json"
+Position = tuple[int, int]
+"""First pixel row and column of a tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +62,9 @@ class JobFolder:
         self,
         request: Mapping[str, Any],
         source: Mapping[str, Any],
+        *,
         plan: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> bool:
         """Begin the job, or go on with it; True when it was there already.
 
@@ -62,6 +76,8 @@ class JobFolder:
             Identity of the image.
         plan
             How much work it is, for those who look on.
+        options
+            What a later call needs to go on with it by its name alone.
 
         Raises
         ------
@@ -75,7 +91,12 @@ class JobFolder:
         where = self.place
         if isinstance(where, Bucket):
             where.check()
-        said = {"request": dict(request), "source": dict(source), "plan": dict(plan or {})}
+        said = {
+            "request": dict(request),
+            "source": dict(source),
+            "plan": dict(plan or {}),
+            "options": dict(options or {}),
+        }
         content = json.dumps(said, indent=1, sort_keys=True).encode()
         is_there = where.read(_REQUEST) is not None
         if not where.create(_REQUEST, content):
@@ -110,23 +131,64 @@ class JobFolder:
         return Lease(self.place)
 
     def committed(self) -> list[str]:
-        """Names of the regions that are done, sorted."""
+        """Names of the parts that are there, sorted."""
         names = self.place.names("regions/")
         return [n.removeprefix("regions/").removesuffix(".parquet") for n in names
                 if n.endswith(".parquet")]  # fmt: skip
 
+    @property
+    def n_rounds(self) -> int:
+        """How often failed tiles were asked about again."""
+        return len(self.place.names("rounds/"))
+
+    def begin_round(self, tiles: Sequence[Position]) -> int:
+        """Ask about some tiles again; the number of the round, from 1."""
+        number = self.n_rounds + 1
+        content = json.dumps([list(tile) for tile in sorted(tiles)]).encode()
+        self.place.create(f"rounds/{number:04d}.json", content)
+        return number
+
+    def round(self, number: int) -> list[Position]:
+        """The tiles of a round."""
+        found = json.loads(self.place.read(f"rounds/{number:04d}.json") or b"[]")
+        return [(int(row), int(col)) for row, col in found]
+
+    def attempts(self) -> dict[str, list[str]]:
+        """Causes by which attempts at regions ended badly, by name of the part."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self.place.names("attempts/"):
+            part, _, cause = name.removeprefix("attempts/").removesuffix(".json").split(".")
+            found[part].append(cause)
+        return dict(found)
+
+    def attempted(self, part: str, number: int, said: Mapping[str, Any]) -> None:
+        """Keep that an attempt at a region ended badly; ``cause`` is one word of what is said."""
+        content = json.dumps(said, indent=1, sort_keys=True).encode()
+        self.place.create(f"attempts/{part}.{number:04d}.{said['cause']}.json", content)
+
+    def stop(self, epoch: int, why: str) -> None:
+        """Tell the driver of that epoch, and its workers, to stop; the first reason stands."""
+        self.place.create(f"stop/{epoch:06d}.json", json.dumps({"why": why}).encode())
+
+    def stopped(self, epoch: int) -> str:
+        """Why the driver of that epoch is to stop; empty when it is not."""
+        content = self.place.read(f"stop/{epoch:06d}.json")
+        return str(json.loads(content)["why"]) if content else ""
+
     def finish(self, report: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-        """Publish the account and the results; the first to do so is right.
+        """Publish the account and the results of the last round; the first to do so is right.
 
         Raises
         ------
         StoreError
-            When another result of this job was published before.
+            When another result of this round was published before.
         """
         text = json.dumps(manifest, indent=1, sort_keys=True).encode()
-        self.place.create(_REPORT, json.dumps(report, indent=1, sort_keys=True).encode())
-        if not self.place.create(_MANIFEST, text):
-            msg = f"{self.url}/{_MANIFEST}: another result of this job is published already"
+        number = self.n_rounds
+        account = json.dumps(report, indent=1, sort_keys=True).encode()
+        self.place.create(_numbered("report", number), account)
+        if not self.place.create(_numbered("manifest", number), text):
+            msg = f"{self.url}: another result of this job is published already"
             raise StoreError(msg)
 
     def add(self, manifest: Mapping[str, Any]) -> None:
@@ -134,13 +196,24 @@ class JobFolder:
         text = json.dumps(manifest, indent=1, sort_keys=True).encode()
         self.place.create(f"manifests/{digest(text)[:16]}.json", text)
 
+    def keep(self, path: Path, sha256: str, *, kind: str = "result") -> str:
+        """Keep a result under the name that its content gives it; that name."""
+        name = f"{kind}-{sha256[:32]}{path.suffix}"
+        if not self.place.exists(name):
+            self.place.put(name, path)
+        return name
+
     def manifest(self) -> dict[str, Any] | None:
-        """What was published; None before."""
-        return self._json(_MANIFEST)
+        """What was published of the last round; None before."""
+        return self._json(_numbered("manifest", self.n_rounds))
 
     def report(self) -> dict[str, Any] | None:
-        """The job's account; None before its end."""
-        return self._json(_REPORT)
+        """The job's account, of the last round that has one; None before the job's end."""
+        for number in range(self.n_rounds, -1, -1):
+            found = self._json(_numbered("report", number))
+            if found is not None:
+                return found
+        return None
 
     def request(self) -> dict[str, Any] | None:
         """What was asked for; None when there is no such job."""
@@ -156,6 +229,10 @@ class JobFolder:
             msg = f"{self.url}/{name}: not JSON: {error}"
             raise StoreError(msg) from error
         return found
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}-{number}.json" if number else f"{name}.json"
 
 
 def jobs(store: str) -> list[str]:

@@ -1,7 +1,8 @@
 """One driver for each job: a lease that is held by beating, and lost by falling silent.
 
 No clock is compared between machines: a lease has run out when whoever wants it has seen it
-unchanged for long enough, by an own monotonic clock.
+unchanged for long enough, by an own monotonic clock. Where its holder was a process of this very
+machine, the machine knows whether it is gone.
 """
 
 import json
@@ -10,8 +11,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from daskmr.errors import StoreError
 from daskmr.store.places import Place
@@ -46,6 +49,8 @@ class Lease:
     _seen: bytes = b""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _watched: bytes = b""
+    _since: float = 0.0
     lost: bool = False
     """Whether somebody else has taken it over."""
 
@@ -57,20 +62,30 @@ class Lease:
         StoreError
             When its holder is alive.
         """
-        if self._create():
-            return
-        watched, since = self._read(), self.clock()
-        while True:
-            held = json.loads(watched)
-            silent = held.get("released") or self.clock() - since >= EXPIRES_S
-            if silent and self._take(watched, int(held["epoch"])):
-                return
+        while not self.attempt():
             self.sleep(BEAT_S / 5)
+
+    def attempt(self) -> bool:
+        """Take the lease if it can be had now; call again a little later when it cannot.
+
+        Raises
+        ------
+        StoreError
+            When its holder was seen to be alive.
+        """
+        if not self._watched:
+            if self._create():
+                return True
+            self._watched, self._since = self._read(), self.clock()
+        else:
             now = self._read()
-            if now != watched and not json.loads(now).get("released"):
+            if now != self._watched and not json.loads(now).get("released"):
                 msg = f"{self.place.url}: the job is being run by {json.loads(now)['owner']}"
                 raise StoreError(msg)
-            watched = now
+            self._watched = now
+        held = json.loads(self._watched)
+        is_free = held.get("released") or is_gone(held) or self.clock() - self._since >= EXPIRES_S
+        return bool(is_free) and self._take(self._watched, int(held["epoch"]))
 
     def keep(self) -> None:
         """Beat in a thread until `release`."""
@@ -120,7 +135,13 @@ class Lease:
         return found
 
     def _content(self, *, released: bool = False) -> bytes:
-        said = {"owner": self.owner, "epoch": self.epoch, "beat": self._beat, "nonce": self._nonce}
+        said = {
+            "owner": self.owner,
+            "process": _process(os.getpid()),
+            "epoch": self.epoch,
+            "beat": self._beat,
+            "nonce": self._nonce,
+        }
         return json.dumps(said | ({"released": True} if released else {})).encode()
 
     def _beating(self) -> None:
@@ -130,3 +151,32 @@ class Lease:
                     return
             except StoreError:  # a store that is away: the next beat may reach it
                 continue
+
+
+def is_gone(held: Mapping[str, Any]) -> bool:
+    """Whether the holder of a lease is known to have ended: only of this machine can that be said.
+
+    Parameters
+    ----------
+    held
+        Content of a lease.
+    """
+    said = held.get("process")
+    if not said or said[:2] != _process(os.getpid())[:2]:
+        return False
+    return bool(said != _process(int(said[2])))
+
+
+def _process(pid: int) -> list[str]:
+    """What names a process of Linux for ever: boot, process namespace, number, time of start."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # another system: only silence tells
+        return []
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return [boot, space, str(pid), ""]
+    state, _, rest = told.rpartition(")")[2].strip().partition(" ")
+    return [boot, space, str(pid), "" if state in "ZX" else rest.split()[18]]

@@ -6,23 +6,27 @@ A part appears whole or not at all, and its content depends on the tiles' answer
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 import geopandas as gpd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from daskmr.core.effort import Effort
 from daskmr.core.features import COLUMNS
 from daskmr.core.report import TileOutcome, TileStatus
 from daskmr.errors import StoreError
 from daskmr.store.places import place
 
+T = TypeVar("T")
 _READERS = 8
-_TILES = b"daskmr:tiles"
+_TAIL = 2**16
+_TILES, _EFFORT = b"daskmr:tiles", b"daskmr:effort"
 _GEO = {
     "version": "1.1.0",
     "primary_column": "geometry",
@@ -38,6 +42,22 @@ class Part:
     """Table in full-image pixels, see `daskmr.core.features`."""
     outcomes: Sequence[TileOutcome]
     """How each tile of the region that was run ended."""
+    effort: Effort = field(default_factory=Effort)
+    """What it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartHeader:
+    """What a part says of itself."""
+
+    outcomes: Sequence[TileOutcome]
+    """How each tile ended."""
+    effort: Effort
+    """What it took."""
+    n_features: int
+    """Features in it."""
+    bounds: tuple[float, float, float, float] | None
+    """Box around the boxes of all features, full-image pixels; None without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +97,38 @@ class PartStore:
             msg = f"{target}: cannot read the part: {error}"
             raise StoreError(msg) from error
 
-    def read_all(self, names: Sequence[str]) -> Iterator[Part]:
-        """The parts of those names, in their order; several are read at once."""
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="daskmr-parts") as pool:
-            yield from pool.map(self.read, names)
+    def exists(self, name: str) -> bool:
+        """Whether a part of that name is there."""
+        return place(self.url).exists(f"{name}.parquet")
+
+    def read_all(self, names: Iterable[str]) -> Iterator[Part]:
+        """The parts of those names, in their order; a few are read ahead."""
+        yield from _ahead(self.read, names)
+
+    def header(self, name: str) -> PartHeader:
+        """What a part says of itself, without its features.
+
+        Raises
+        ------
+        StoreError
+            When it is not there, or not a part.
+        """
+        target = f"{self.url}/{name}.parquet"
+        where, file = place(self.url), f"{name}.parquet"
+        try:
+            content = where.tail(file, _TAIL)
+            if content is not None and int.from_bytes(content[-8:-4], "little") + 8 > len(content):
+                content = where.read(file)
+            if content is None:
+                raise FileNotFoundError(target)
+            return _headed(pq.read_metadata(pa.BufferReader(content)))
+        except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
+            msg = f"{target}: cannot read the part: {error}"
+            raise StoreError(msg) from error
+
+    def headers(self, names: Iterable[str]) -> Iterator[PartHeader]:
+        """The headers of parts, in the order of their names; a few are read ahead."""
+        yield from _ahead(self.header, names)
 
     def probe(self) -> str:
         """Write a small file that `check` finds again, and return its name."""
@@ -112,24 +160,74 @@ class PartStore:
         place(self.url).remove()
 
 
+def _ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
+    """What is read of each name, in their order, while the next few are being read."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="daskmr-parts") as pool:
+        waiting: deque[Future[T]] = deque()
+        for name in names:
+            waiting.append(pool.submit(read, name))
+            if len(waiting) > _READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _serialised(part: Part) -> bytes:
     tiles = [{**asdict(outcome), "status": str(outcome.status)} for outcome in part.outcomes]
     columns: dict[str, Any] = {
         name: pa.array(part.features[name], from_pandas=False) for name in COLUMNS
     }
     columns["geometry"] = pa.array(shapely.to_wkb(part.features.geometry.array), type=pa.binary())
-    metadata = {b"geo": json.dumps(_GEO).encode(), _TILES: json.dumps(tiles).encode()}
+    metadata = {
+        b"geo": json.dumps(_GEO).encode(),
+        _TILES: json.dumps(tiles).encode(),
+        _EFFORT: json.dumps(part.effort.as_dict()).encode(),
+    }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
 def _parsed(table: pa.Table) -> Part:
-    tiles = json.loads((table.schema.metadata or {}).get(_TILES, b"[]"))
+    metadata = table.schema.metadata or {}
     geometry = shapely.from_wkb(table.column("geometry").to_numpy())
     frame = table.drop_columns(["geometry"]).to_pandas()
     frame = frame.astype(dict(COLUMNS))
     return Part(
         features=gpd.GeoDataFrame(frame, geometry=geometry, crs=None),
-        outcomes=[TileOutcome(**{**t, "status": TileStatus(t["status"])}) for t in tiles],
+        outcomes=_outcomes(metadata),
+        effort=_effort(metadata),
     )
+
+
+def _headed(found: pq.FileMetaData) -> PartHeader:
+    metadata = found.metadata or {}
+    names = {found.schema.column(i).name: i for i in range(found.num_columns)}
+    bounds = None
+    if found.num_rows:
+        groups = [found.row_group(i) for i in range(found.num_row_groups)]
+        limits = {
+            side: [group.column(names[side]).statistics for group in groups]
+            for side in ("x_min", "y_min", "x_max", "y_max")
+        }
+        bounds = (
+            min(s.min for s in limits["x_min"]),
+            min(s.min for s in limits["y_min"]),
+            max(s.max for s in limits["x_max"]),
+            max(s.max for s in limits["y_max"]),
+        )
+    return PartHeader(
+        outcomes=_outcomes(metadata),
+        effort=_effort(metadata),
+        n_features=found.num_rows,
+        bounds=bounds,
+    )
+
+
+def _outcomes(metadata: Mapping[bytes, bytes]) -> list[TileOutcome]:
+    tiles = json.loads(metadata.get(_TILES, b"[]"))
+    return [TileOutcome(**{**t, "status": TileStatus(t["status"])}) for t in tiles]
+
+
+def _effort(metadata: Mapping[bytes, bytes]) -> Effort:
+    return Effort.of(json.loads(metadata.get(_EFFORT, b"{}")))

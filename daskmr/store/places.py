@@ -7,6 +7,7 @@ is not known, since the answer was lost, what is there now tells.
 import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,15 @@ class Place(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """The content of a name; None when it is not there."""
+
+    def tail(self, name: str, n_bytes: int) -> bytes | None:
+        """The last bytes of the content of a name, at most so many; None when it is not there."""
+
+    def exists(self, name: str) -> bool:
+        """Whether a name is there."""
+
+    def put(self, name: str, path: Path) -> str:
+        """Copy a file to a name that its content decides, whole or not at all; its URL."""
 
     def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
         """Write over the content that was seen; False when it is another one by now."""
@@ -95,6 +105,36 @@ class Folder:
             except FileNotFoundError:
                 return None
 
+    def tail(self, name: str, n_bytes: int) -> bytes | None:
+        """The last bytes of the content of a name; None when it is not there."""
+        with _told(self.url, "read", name):
+            try:
+                with self._path(name).open("rb") as file:
+                    file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
+                    return file.read()
+            except FileNotFoundError:
+                return None
+
+    def exists(self, name: str) -> bool:
+        """Whether a name is there."""
+        return self._path(name).exists()
+
+    def put(self, name: str, path: Path) -> str:
+        """Copy a file to a name; a link that is whole already."""
+        target = self._path(name)
+        with _told(self.url, "write", name):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+            try:
+                shutil.copyfile(path, temporary)
+                _flush(temporary)
+                temporary.replace(target)
+            finally:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+            _sync(target.parent)
+        return str(target)
+
     def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
         """Write over the content that was seen, while others are kept out."""
         path = self._path(name)
@@ -120,8 +160,6 @@ class Folder:
 
     def remove(self) -> None:
         """Delete the folder."""
-        import shutil
-
         shutil.rmtree(self.url, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
@@ -143,6 +181,31 @@ class Bucket:
         """The content of a key; None when it is not there."""
         found = self._get(name)
         return None if found is None else found[0]
+
+    def tail(self, name: str, n_bytes: int) -> bytes | None:
+        """The last bytes of the content of a key; None when it is not there."""
+        found = self._get(name, Range=f"bytes=-{n_bytes}")
+        return None if found is None else found[0]
+
+    def exists(self, name: str) -> bool:
+        """Whether a key is there."""
+        bucket, key = self._where(name)
+        try:
+            with aws.translated(f"{self.url}/{name}"):
+                aws.client("s3").head_object(Bucket=bucket, Key=key)
+        except EndpointError as error:
+            if error.reason in _MISSING:
+                return False
+            msg = f"{self.url}/{name}: cannot read: {error}"
+            raise StoreError(msg) from error
+        return True
+
+    def put(self, name: str, path: Path) -> str:
+        """Copy a file to a key, in parts when it is large; it appears when all are there."""
+        bucket, key = self._where(name)
+        with self._told("write", name), path.open("rb") as file:
+            aws.client("s3").upload_fileobj(file, bucket, key)
+        return f"{self.url}/{name}"
 
     def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
         """Write over the content that was seen (``If-Match``)."""
@@ -201,11 +264,11 @@ class Bucket:
             raise StoreError(msg) from error
         return True
 
-    def _get(self, name: str) -> tuple[bytes, str] | None:
+    def _get(self, name: str, **options: str) -> tuple[bytes, str] | None:
         bucket, key = self._where(name)
         try:
             with aws.translated(f"{self.url}/{name}"):
-                found = aws.client("s3").get_object(Bucket=bucket, Key=key)
+                found = aws.client("s3").get_object(Bucket=bucket, Key=key, **options)
                 return found["Body"].read(), found["ETag"]
         except EndpointError as error:
             if error.reason in _MISSING:
@@ -266,6 +329,11 @@ def _write(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
         file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 

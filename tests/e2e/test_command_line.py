@@ -45,7 +45,7 @@ def test_run_writes_results_named_by_the_job(command: Any, image: Path, tmp_path
         )
     )  # fmt: skip
     out = tmp_path / "out"
-    names = {"geojson", "geojsonl", "parquet", "fgb", "gpkg"}
+    names = {"geojson", "geojsonl", "parquet", "fgb", "gpkg", "coverage.geojson"}
     assert {p.name for p in out.iterdir()} == {f"first.{suffix}" for suffix in names}
     assert report["status"] == "SUCCESS"
     assert sorted(report["outputs"]) == sorted(str(out / f"first.{suffix}") for suffix in names)

@@ -1,0 +1,128 @@
+"""Merging from parts, a region at a time: as exact as all at once, and small in memory.
+
+A merge decides about features that are near one another. So what is near nothing that is still to
+be read can be merged and let go, and only the rest is held: features at seams to regions that are
+not read yet, and whatever hangs together with them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from daskmr.core.boxes import Boxes
+from daskmr.core.features import boxes, concat, empty
+from daskmr.merge.base import Merge
+
+_MARGIN_PX = 1.0
+"""More than asked for does no harm, and spares thinking about rounding."""
+_CHUNK = 10_000
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+Read = Callable[[Iterable[str]], Iterator[gpd.GeoDataFrame]]
+"""Features of parts, in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Where the features of one part lie."""
+
+    name: str
+    """Of the part."""
+    bounds: tuple[float, float, float, float]
+    """Box around all their boxes, full-image pixels."""
+
+
+def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.GeoDataFrame]:
+    """The features that survive, in batches; together they are those of all parts merged at once.
+
+    Parameters
+    ----------
+    merge
+        How.
+    extents
+        Parts with features, in the order in which they are read; neighbours soon after another keep
+        what is held small.
+    read
+        Reads them.
+
+    Returns
+    -------
+    Tables in pixels; each in canonical order.
+    """
+    reach = getattr(merge, "reach_px", None if type(merge).__name__ == "KeepAll" else 0.0)
+    names = [extent.name for extent in extents]
+    if reach is None:
+        yield from (merge(table) for table in read(names))
+        return
+    unread = _Unread(np.array([extent.bounds for extent in extents]).reshape(-1, 4), reach)
+    held = empty()
+    for number, table in enumerate(read(names)):
+        together = concat([held, table])
+        is_open = unread.near(together, number)
+        if is_open.any() and not is_open.all():
+            _spread(is_open, _links(merge, together, reach))
+        closed = together[~is_open]
+        held = together[is_open].reset_index(drop=True)
+        if len(closed):
+            yield merge(closed.reset_index(drop=True))
+
+
+@dataclass
+class _Unread:
+    """The parts that are still to be read."""
+
+    bounds: Boxes
+    """Shape (n_parts, 4), full-image pixels."""
+    reach_px: float
+    _tree: shapely.STRtree = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tree = shapely.STRtree(_grown(self.bounds, self.reach_px))
+
+    def near(self, features: gpd.GeoDataFrame, number: int) -> NDArray[np.bool_]:
+        """Which features lie near what is read after part `number`, shape (N,)."""
+        found = boxes(features)
+        is_near = np.zeros(len(found), dtype=np.bool_)
+        row, part = self._tree.query(shapely.box(*found.T), predicate="intersects")
+        is_near[row[part > number]] = True
+        return is_near
+
+
+def _spread(is_open: NDArray[np.bool_], links: Sequence[Pairs]) -> None:
+    """Open whatever hangs together with what is open."""
+    while True:
+        before = int(is_open.sum())
+        for one, other in links:
+            either = is_open[one] | is_open[other]
+            is_open[one[either]] = True
+            is_open[other[either]] = True
+        if int(is_open.sum()) == before:
+            return
+
+
+def _links(merge: Merge, features: gpd.GeoDataFrame, reach_px: float) -> list[Pairs]:
+    """Pairs of rows that have an influence on one another, in chunks."""
+    if hasattr(merge, "links"):
+        return list(merge.links(features))
+    found = boxes(features)
+    shapes: Any = shapely.box(*found.T)
+    tree, grown = shapely.STRtree(shapes), _grown(found, reach_px)
+    chunks = []
+    for start in range(0, len(found), _CHUNK):
+        one, other = tree.query(grown[start : start + _CHUNK], predicate="intersects")
+        once = one + start < other
+        chunks.append((one[once] + start, other[once]))
+    return chunks
+
+
+def _grown(found: Boxes, reach_px: float) -> NDArray[np.object_]:
+    by = reach_px + _MARGIN_PX
+    grown: NDArray[np.object_] = shapely.box(
+        found[:, 0] - by, found[:, 1] - by, found[:, 2] + by, found[:, 3] + by
+    )
+    return grown
