@@ -30,9 +30,9 @@ def cut(
     window = grid.window
     bottoms = np.minimum(rows + grid.tile.height, window.row_stop)
     rights = np.minimum(cols + grid.tile.width, window.col_stop)
-    left = (boxes[:, 0] <= cols + _NEAR_PX) & (cols > window.col)
-    top = (boxes[:, 1] <= rows + _NEAR_PX) & (rows > window.row)
-    right = (boxes[:, 2] >= rights - _NEAR_PX) & (rights < window.col_stop)
-    bottom = (boxes[:, 3] >= bottoms - _NEAR_PX) & (bottoms < window.row_stop)
+    left = (boxes[:, 0] < cols + _NEAR_PX) & (cols > window.col)
+    top = (boxes[:, 1] < rows + _NEAR_PX) & (rows > window.row)
+    right = (boxes[:, 2] > rights - _NEAR_PX) & (rights < window.col_stop)
+    bottom = (boxes[:, 3] > bottoms - _NEAR_PX) & (bottoms < window.row_stop)
     found: NDArray[np.bool_] = left | top | right | bottom
     return found

@@ -21,7 +21,9 @@ class Source(Protocol):
         Raises
         ------
         ImageReadError
-            When the file is gone, changed, truncated or corrupt; names the image and the window.
+            When the file is gone, truncated or corrupt; names the image and the window.
+        SourceChangedError
+            When it is not the one that was planned.
         """
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
@@ -33,6 +35,15 @@ class Source(Protocol):
         ------
         ImageReadError
             As `read`.
+        """
+
+    def check(self) -> None:
+        """Say nothing when the image still is the one that was planned, as far as can be known.
+
+        Raises
+        ------
+        SourceChangedError
+            When it is another one.
         """
 
     def header(self) -> ImageInfo:

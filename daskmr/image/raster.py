@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
-from daskmr.errors import ImageError, ImageReadError
+from daskmr.errors import ImageError, ImageReadError, SourceChangedError
+from daskmr.image._identity import check, identity
 from daskmr.image._metadata import georeferencing
 from daskmr.image.door import Door, faults, pixel_type, refused, told
 
@@ -35,7 +35,7 @@ class RasterSource:
     def header(self) -> ImageInfo:
         """The image's header; reads no pixel."""
         with self._header() as dataset:
-            return _info(self.url, dataset, self._identity())
+            return _info(self.url, dataset, identity(self.url))
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window, shape (band, y, x)."""
@@ -89,7 +89,7 @@ class RasterSource:
         try:
             with self.door.env(self.url):
                 return read(_within(_handle(self), window), part)
-        except ImageReadError:
+        except (ImageReadError, SourceChangedError):
             raise
         except faults(ImageError) as error:
             _drop(self)
@@ -99,21 +99,12 @@ class RasterSource:
 
     def opened(self) -> Any:
         """A new dataset of the image as it was planned."""
-        found = self._identity()
-        if self.etag and found and found != self.etag:
-            msg = told(self.url, "the file has changed since it was planned")
-            raise ImageReadError(msg)
+        self.check()
         return self.door.open(self.url, for_pixels=True)
 
-    def _identity(self) -> str:
-        """Size and time of change of a local file."""
-        if "://" in self.url:
-            return ""
-        try:
-            stat = Path(self.url).stat()
-        except OSError:  # gone: opening it says so
-            return ""
-        return f"{stat.st_size}-{stat.st_mtime_ns}"
+    def check(self) -> None:
+        """Refuse an image that is not the one that was planned."""
+        check(self.url, self.etag)
 
 
 def _handle(source: RasterSource) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
-from daskmr.errors import ImageError, ImageReadError
+from daskmr.errors import ImageError, ImageReadError, SourceChangedError
 from daskmr.image.array import header, normalised
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -54,12 +54,18 @@ class ZarrSource:
         cols = slice(window.col, window.col_stop)
         try:
             part = self.data().isel(y=rows, x=cols).compute(scheduler="synchronous")
+        except SourceChangedError:
+            raise
         except _faults(ImageError) as error:
             place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
             msg = f"{self.url}: cannot read {place}{window.col_stop}: {error}"
             raise ImageReadError(msg) from error
         pixels: Pixels = np.asarray(part.values)
         return pixels
+
+    def check(self) -> None:
+        """Refuse a store that is not the one that was planned."""
+        _check(self.url, self.etag)
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
         """None: a Zarr variable has no mask band."""
@@ -68,11 +74,14 @@ class ZarrSource:
 
 @lru_cache(maxsize=16)
 def _opened(url: str, etag: str) -> Any:
-    found = _identity(url)
-    if etag and found != etag:
-        msg = f"{url}: the store has changed since it was planned"
-        raise ImageReadError(msg)
+    _check(url, etag)
     return _open(url)
+
+
+def _check(url: str, etag: str) -> None:
+    if etag and _identity(url) != etag:
+        msg = f"{url}: the store has changed since it was planned"
+        raise SourceChangedError(msg)
 
 
 def _open(url: str) -> Any:

@@ -167,6 +167,9 @@ class ArrayBlock:
     pixels: Pixels
     """Shape (band, y, x); may reach beyond the window."""
 
+    def check(self) -> None:
+        """Nothing: it cannot change."""
+
     def header(self) -> ImageInfo:
         """The array's header."""
         return self.info

@@ -74,6 +74,7 @@ def process_region(
         halt.check()  # whoever did the region may not have lived to tell
         with _calls(job, ledger, watch, halt=halt, stalled=stalled) as calls:
             _ask(job, region, source, ledger=ledger, watch=watch, calls=calls, halt=halt)
+            source.check()
     except HaltedError as halted:
         if halted.why == COMMITTED:
             return summary_of(name, job.parts.read(name))

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from daskmr.core.grid import Window
 from daskmr.core.imagery import Pixels
-from daskmr.errors import ImageError, ImageReadError
+from daskmr.errors import ImageError, ImageReadError, SourceChangedError
 from daskmr.image import Image, open_image
 from daskmr.image.raster import RasterSource
 from daskmr.testing.contracts_image import SourceContract
@@ -119,7 +119,7 @@ def test_a_file_that_changed_since_it_was_planned_is_not_read(tmp_path: Path) ->
     path = write_image(tmp_path / "x.tif", PIXELS)
     made = source(open_image(path))
     write_image(path, PIXELS[:, :100])
-    with pytest.raises(ImageReadError, match="changed since it was planned"):
+    with pytest.raises(SourceChangedError, match="changed since it was planned"):
         made.read(PART)
 
 

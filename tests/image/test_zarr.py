@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from daskmr.core.grid import Window
-from daskmr.errors import ImageError, ImageReadError
+from daskmr.errors import ImageError, ImageReadError, SourceChangedError
 from daskmr.image import open_image
 from daskmr.image.zarr import ZarrSource
 
@@ -65,7 +65,7 @@ def test_a_store_written_anew_is_opened_anew_and_not_read_by_an_old_plan(tmp_pat
     dataset().isel(y=slice(0, 70)).to_zarr(store, consolidated=False)
     assert open_image(store).info.height == 70
     assert planned is not None
-    with pytest.raises(ImageReadError, match="changed since it was planned"):
+    with pytest.raises(SourceChangedError, match="changed since it was planned"):
         planned.read(PART)
 
 
