@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import count
+from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ from daskmr.endpoints.shares import Grant, Report
 from daskmr.errors import AuthError, EndpointError
 
 T = TypeVar("T")
+_RANKS = count()
 _JOIN_S = 5.0
 LOOK_EVERY_S = 60.0
 """Seconds between looks at the capacity of an endpoint that may scale."""
@@ -71,8 +74,10 @@ class Caller:
     terms: Terms
     """How."""
     _line: "_Line" = field(init=False)
+    _rank: int = field(init=False)
 
     def __enter__(self) -> "Caller":
+        self._rank = next(_RANKS)
         self._line = _line(os.getpid(), self.endpoint.name)
         terms = self.terms
         if terms.target is not None and isinstance(self.endpoint, ControlPlane):
@@ -105,7 +110,7 @@ class Caller:
 
     async def _call(self, payload: bytes, content_type: str) -> Reply:
         limiter = self._line.limiter
-        await limiter.take(self.terms.job)
+        await limiter.take(self.terms.job, rank=self._rank)
         try:
             return await _Attempts(self, limiter, payload, content_type).run()
         finally:
@@ -204,7 +209,7 @@ class _Attempts:
 
     async def _take_again(self) -> None:
         try:
-            await self.limiter.take(self.caller.terms.job, first=True)
+            await self.limiter.take(self.caller.terms.job, rank=-inf)
         except asyncio.CancelledError:
             self.limiter.in_flight += 1  # the one that `Caller` gives back
             raise

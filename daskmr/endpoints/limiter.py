@@ -2,8 +2,11 @@
 
 import asyncio
 import random
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
 from time import monotonic
 
@@ -46,7 +49,10 @@ class Limiter:
     refused: AuthError | None = None
     """Set once our credentials were refused again and again: nobody needs to ask any more."""
     _regions: Counter[str] = field(default_factory=Counter)
-    _waiting: "dict[str, deque[asyncio.Future[None]]]" = field(default_factory=dict)
+    _waiting: "dict[str, list[tuple[float, int, asyncio.Future[None]]]]" = field(
+        default_factory=dict
+    )
+    _numbers: Iterator[int] = field(default_factory=count)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     # -- jobs -------------------------------------------------------------------------------------
@@ -127,22 +133,23 @@ class Limiter:
         """Slots there are now."""
         return self.congestion.limit
 
-    async def take(self, job: str, *, first: bool = False) -> None:
+    async def take(self, job: str, *, rank: float = 0.0) -> None:
         """Wait for a slot.
 
         Parameters
         ----------
         job
             Whose turn it must be.
-        first
-            Before all others of this job: the call has waited already.
+        rank
+            Place among the calls of this job, the smaller the earlier; those of one rank are served
+            as they came. Regions that began earlier end earlier then, and less is lost with a
+            process that dies.
         """
         if self.in_flight < self.limit and not self._waiting:
             self.in_flight += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line = self._waiting.setdefault(job, deque())
-        line.appendleft(turn) if first else line.append(turn)
+        heappush(self._waiting.setdefault(job, []), (rank, next(self._numbers), turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -167,7 +174,7 @@ class Limiter:
         while self._waiting and self.in_flight < self.limit:
             job = next(iter(self._waiting))
             line = self._waiting.pop(job)
-            turn = line.popleft()
+            _, _, turn = heappop(line)
             if line:
                 self._waiting[job] = line  # behind all others
             if not turn.done():
@@ -175,11 +182,11 @@ class Limiter:
                 turn.set_result(None)
 
     def _drop(self, job: str, turn: "asyncio.Future[None]") -> None:
-        line = self._waiting.get(job)
-        if line is not None and turn in line:
-            line.remove(turn)
-            if not line:
-                del self._waiting[job]
+        line = self._waiting.get(job, [])
+        line[:] = [entry for entry in line if entry[2] is not turn]
+        heapify(line)
+        if not line:
+            self._waiting.pop(job, None)
 
     # -- outcomes ---------------------------------------------------------------------------------
 

@@ -79,6 +79,28 @@ def test_a_waiting_call_that_is_cancelled_leaves_its_place_to_others() -> None:
     run(story())
 
 
+def test_calls_of_regions_that_began_earlier_come_first() -> None:
+    async def story() -> None:
+        limiter, served = Limiter(), list[float]()
+        limiter.join("x", 1, 1)
+        await limiter.take("x")
+
+        async def call(rank: float) -> None:
+            await limiter.take("x", rank=rank)
+            served.append(rank)
+            limiter.give()
+
+        calls = [asyncio.ensure_future(call(rank)) for rank in (3, 1, 2, 1, 3, 2)]
+        await asyncio.sleep(0)
+        calls[3].cancel()
+        await asyncio.sleep(0)
+        limiter.give()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert served == [1, 2, 2, 3, 3]
+
+    run(story())
+
+
 def test_a_slot_that_was_just_handed_to_a_cancelled_call_is_not_lost() -> None:
     async def story() -> None:
         limiter = Limiter()
