@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from daskmr.core.boxes import Boxes
 from daskmr.core.effort import Effort
 from daskmr.core.grid import TileGrid
 from daskmr.core.report import JobReport, TileOutcome, TileStatus
-from daskmr.pipeline.merging import Extent
+from daskmr.pipeline.merging import Extent, extent_of
 from daskmr.store import PartHeader, PartStore
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Account:
             self.problems.sort(key=_place)
             del self.problems[_MAX_PROBLEMS:]
 
-    def add_part(self, name: str, header: PartHeader) -> None:
+    def add_part(self, name: str, header: PartHeader, parts: PartStore) -> None:
         """Take what it took to make one part, and what is in it."""
         self.effort += header.effort
         self.n_features += header.n_features
@@ -71,10 +72,23 @@ class Account:
         for outcome in header.outcomes:
             self.dropped.update(outcome.dropped)
         if header.bounds is not None:
-            self.extents.append(Extent(name=name, bounds=header.bounds))
+            bounds, home = np.array([header.bounds]), self._home(header)
+            if (bounds[0, :2] < home[:2]).any() or (bounds[0, 2:] > home[2:]).any():
+                bounds = parts.boxes(name)
+            self.extents.append(extent_of(name, bounds, home))
         rows = np.searchsorted(self.grid.rows, [outcome.row for outcome in header.outcomes])
         cols = np.searchsorted(self.grid.cols, [outcome.col for outcome in header.outcomes])
         self.counts[rows, cols] += [outcome.n_features for outcome in header.outcomes]
+
+    def _home(self, header: PartHeader) -> Boxes:
+        """Where features of a part are expected: its tiles, and half a tile around them."""
+        rows = [outcome.row for outcome in header.outcomes]
+        cols = [outcome.col for outcome in header.outcomes]
+        high, wide = self.grid.tile.height, self.grid.tile.width
+        return np.array([
+            min(cols) - wide / 2, min(rows) - high / 2,
+            max(cols) + wide * 1.5, max(rows) + high * 1.5,
+        ])  # fmt: skip
 
     def report(
         self, plan: "Plan", *, n_merged: int, n_truncated: int, deaths: Mapping[str, int]
@@ -139,7 +153,7 @@ def accounted(
     for region, those in groupby(headers, key=lambda pair: pair[0].partition("~")[0]):
         tiles: dict[Position, TileOutcome] = {}
         for name, header in those:
-            account.add_part(name, header)
+            account.add_part(name, header, parts)
             tiles.update({(o.row, o.col): o for o in header.outcomes})
         account.add(tiles)
         yield region, tiles

@@ -33,8 +33,30 @@ class Extent:
 
     name: str
     """Of the part."""
-    bounds: tuple[float, float, float, float]
-    """Box around all their boxes, full-image pixels."""
+    rects: Boxes
+    """Boxes around all their boxes, shape (M, 4), full-image pixels: one for most of them, and one
+    for each that lies apart."""
+
+
+def extent_of(name: str, found: Boxes, home: Boxes) -> Extent:
+    """The extent of a part some of whose features lie far from its tiles.
+
+    Parameters
+    ----------
+    name
+        Of the part.
+    found
+        Their boxes, shape (N, 4), full-image pixels.
+    home
+        Where they are expected, shape (4,).
+    """
+    is_home = (found[:, :2] >= home[:2]).all(axis=1) & (found[:, 2:] <= home[2:]).all(axis=1)
+    rects = found[~is_home]
+    if is_home.any():
+        near = found[is_home]
+        most = np.concatenate([near[:, :2].min(axis=0), near[:, 2:].max(axis=0)])
+        rects = np.vstack([most, rects])
+    return Extent(name=name, rects=rects)
 
 
 def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.GeoDataFrame]:
@@ -59,7 +81,7 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
     if reach is None:
         yield from (merge(table) for table in read(names))
         return
-    unread = _Unread(np.array([extent.bounds for extent in extents]).reshape(-1, 4), reach)
+    unread = _Unread(extents, reach)
     held = empty()
     for number, table in enumerate(read(names)):
         together = concat([held, table])
@@ -76,20 +98,23 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
 class _Unread:
     """The parts that are still to be read."""
 
-    bounds: Boxes
-    """Shape (n_parts, 4), full-image pixels."""
+    extents: Sequence[Extent]
     reach_px: float
     _tree: shapely.STRtree = field(init=False)
+    _owner: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._tree = shapely.STRtree(_grown(self.bounds, self.reach_px))
+        rects = [np.empty((0, 4)), *(extent.rects for extent in self.extents)]
+        self._tree = shapely.STRtree(_grown(np.vstack(rects), self.reach_px))
+        sizes = [len(extent.rects) for extent in self.extents]
+        self._owner = np.repeat(np.arange(len(sizes)), sizes)
 
     def near(self, features: gpd.GeoDataFrame, number: int) -> NDArray[np.bool_]:
         """Which features lie near what is read after part `number`, shape (N,)."""
         found = boxes(features)
         is_near = np.zeros(len(found), dtype=np.bool_)
-        row, part = self._tree.query(shapely.box(*found.T), predicate="intersects")
-        is_near[row[part > number]] = True
+        row, rect = self._tree.query(shapely.box(*found.T), predicate="intersects")
+        is_near[row[self._owner[rect] > number]] = True
         return is_near
 
 

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import geopandas as gpd
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from daskmr.core.boxes import Boxes
 from daskmr.core.effort import Effort
 from daskmr.core.features import COLUMNS
 from daskmr.core.report import TileOutcome, TileStatus
@@ -125,6 +127,13 @@ class PartStore:
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             msg = f"{target}: cannot read the part: {error}"
             raise StoreError(msg) from error
+
+    def boxes(self, name: str) -> Boxes:
+        """The boxes of a part's features, shape (N, 4), full-image pixels."""
+        content = place(self.url).read(f"{name}.parquet") or b""
+        sides = ["x_min", "y_min", "x_max", "y_max"]
+        found = pq.read_table(pa.BufferReader(content), columns=sides)
+        return np.stack([found.column(side).to_numpy() for side in sides], axis=1)
 
     def headers(self, names: Iterable[str]) -> Iterator[PartHeader]:
         """The headers of parts, in the order of their names; a few are read ahead."""
