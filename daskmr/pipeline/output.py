@@ -57,7 +57,7 @@ class Output:
 
     def write(self, features: Any, provenance: Provenance) -> list[str]:
         """Write every format; each appears whole or not at all."""
-        return write(features.whole(), self.url, self.formats, provenance=provenance)
+        return write(features, self.url, self.formats, provenance=provenance)
 
     def put(self, path: Path, name: str) -> str:
         """Put a file beside the results, whole or not at all; its path or URL."""

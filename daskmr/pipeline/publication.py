@@ -57,7 +57,7 @@ def written(
     results: dict[str, dict[str, Any]] = {}
     if folder is not None:
         with tempfile.TemporaryDirectory(prefix="daskmr-") as scratch:
-            (made,) = write(rows.whole(), scratch, ["parquet"], provenance=provenance)
+            (made,) = write(rows, scratch, ["parquet"], provenance=provenance)
             told = digest(made)
             results[folder.keep(Path(made), told["sha256"])] = told
         told = digest(str(coverage))

@@ -6,9 +6,9 @@ import geopandas as gpd
 
 from daskmr.registry import Registry
 from daskmr.sinks._whole import write_all
-from daskmr.sinks.base import Provenance, Sink
+from daskmr.sinks.base import Provenance, Rows, Sink, Whole
 
-__all__ = ["SINKS", "Provenance", "sink", "write"]
+__all__ = ["SINKS", "Provenance", "Rows", "sink", "write"]
 
 SINKS: Registry[Sink] = Registry(
     kind="format",
@@ -42,7 +42,7 @@ def sink(name: str) -> Sink:
 
 
 def write(
-    features: gpd.GeoDataFrame, out: str, names: Sequence[str], *, provenance: Provenance
+    features: gpd.GeoDataFrame | Rows, out: str, names: Sequence[str], *, provenance: Provenance
 ) -> list[str]:
     """Write results in several formats, as ``out/<job id><suffix>``.
 
@@ -52,7 +52,7 @@ def write(
     Parameters
     ----------
     features
-        The world table of `daskmr.geolocate.table`.
+        The world table of `daskmr.geolocate.table`, or batches of it.
     out
         Folder, made when it is not there, or ``s3://bucket/prefix``.
     names
@@ -71,4 +71,5 @@ def write(
         one by one, those before it may be.
     """
     sinks = list(dict.fromkeys(sink(name) for name in names))
-    return write_all(features, out, sinks, provenance=provenance)
+    rows = Whole(features) if isinstance(features, gpd.GeoDataFrame) else features
+    return write_all(rows, out, sinks, provenance=provenance)

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from daskmr.core.features import dumps
-from daskmr.sinks.base import Provenance
+from daskmr.sinks.base import Provenance, Rows
 
 _BATCH = 10_000
 _OURS = frozenset(
@@ -26,20 +26,19 @@ _OURS = frozenset(
 )
 
 
-def features(table: gpd.GeoDataFrame, provenance: Provenance) -> Iterator[str]:
+def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
     """GeoJSON text of one Feature after the other; full precision, no NaN.
 
     What a model or a request says of a feature never replaces what daskmr says.
     """
     given = {name: value for each in provenance.feature_properties for name, value in each.items()}
     source = list(provenance.source_metadata)
-    for start in range(0, len(table), _BATCH):
-        part = table.iloc[start : start + _BATCH]
+    for part in _parts(rows):
         world = _world(part)
         pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
         names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
-        rows = zip(*(part[name] for name in names), pixels, *world, strict=True)
-        for feature_id, box, classes, own, moment, image_geometry, geometry, bounds, centre in rows:
+        each = zip(*(part[name] for name in names), pixels, *world, strict=True)
+        for feature_id, box, classes, own, moment, image_geometry, geometry, bounds, centre in each:
             said = {**json.loads(own), **given}
             properties = {
                 **{name: value for name, value in said.items() if name not in _OURS},
@@ -53,6 +52,12 @@ def features(table: gpd.GeoDataFrame, provenance: Provenance) -> Iterator[str]:
                 f'"properties":{{"imageGeometry":{image_geometry},"featureClasses":{_finite_text(classes)},'
                 f"{json_text(properties)[1:]}}}"
             )
+
+
+def _parts(rows: Rows) -> Iterator[gpd.GeoDataFrame]:
+    for table in rows:
+        for start in range(0, len(table), _BATCH):
+            yield table.iloc[start : start + _BATCH]
 
 
 def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[str, float]]]:

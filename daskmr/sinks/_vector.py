@@ -2,39 +2,101 @@
 
 import re
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import pyarrow as pa
 import shapely
 
 from daskmr.sinks._features import json_text
-from daskmr.sinks.base import Provenance
+from daskmr.sinks.base import Provenance, Rows
 
 _ODD = re.compile(r"[^A-Za-z0-9_]+")
+NAMES = {kind.value: kind.name.title() for kind in shapely.GeometryType} | {
+    shapely.GeometryType.LINESTRING.value: "LineString",
+    shapely.GeometryType.MULTIPOINT.value: "MultiPoint",
+    shapely.GeometryType.MULTILINESTRING.value: "MultiLineString",
+    shapely.GeometryType.MULTIPOLYGON.value: "MultiPolygon",
+    shapely.GeometryType.GEOMETRYCOLLECTION.value: "GeometryCollection",
+}
 
 
-def write_vector(
-    features: gpd.GeoDataFrame, path: Path, provenance: Provenance, *, driver: str
-) -> None:
-    """Write a table with the pixel geometry as WKT and the pixel box as JSON text."""
-    flat = features.assign(
-        image_geometry=[shapely.to_wkt(g, rounding_precision=-1) for g in features.image_geometry],
-        image_bbox=[json_text([float(value) for value in box]) for box in features.image_bbox],
+def write_vector(rows: Rows, path: Path, provenance: Provenance, *, driver: str) -> None:
+    """Write rows with the pixel geometry as WKT and the pixel box as JSON text."""
+    import pyogrio
+
+    seen = _Seen.of(rows)
+    first = _flat(next(iter(rows)), provenance)
+    schema = first.schema
+    batches = (
+        batch for table in rows for batch in _flat(table, provenance).cast(schema).to_batches()
+    )
+    # FlatGeobuf indexes neither an empty table nor a row without geometry or with an empty one.
+    plain = driver == "FlatGeobuf" and (not seen.n_rows or seen.has_gaps)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(schema, batches),
+            path,
+            layer=_ODD.sub("_", provenance.job_id) or "features",
+            driver=driver,
+            geometry_name="geometry",
+            geometry_type=seen.geometry_type,
+            crs=rows.crs.to_wkt() if rows.crs is not None else None,
+            **({"SPATIAL_INDEX": "NO"} if plain else {}),
+        )
+
+
+@dataclass
+class _Seen:
+    """What must be known of all rows before the first is written."""
+
+    types: set[int] = field(default_factory=set)
+    n_rows: int = 0
+    has_gaps: bool = False
+    has_heights: bool = False
+
+    @classmethod
+    def of(cls, rows: Rows) -> "_Seen":
+        seen = cls()
+        for table in rows:
+            flat = table.geometry.to_numpy()
+            there = flat[~shapely.is_missing(flat)]
+            seen.has_gaps |= len(there) < len(flat) or bool(shapely.is_empty(there).any())
+            seen.types |= set(np.unique(shapely.get_type_id(there)).tolist())
+            seen.has_heights |= bool(shapely.has_z(there).any())
+            seen.n_rows += len(table)
+        return seen
+
+    @property
+    def geometry_type(self) -> str:
+        """In the words of GDAL."""
+        if len(self.types) != 1:
+            return "Unknown"
+        kind = NAMES[next(iter(self.types))]
+        return f"{kind} Z" if self.has_heights else kind
+
+
+def _flat(table: gpd.GeoDataFrame, provenance: Provenance) -> Any:
+    """A table of Arrow with the geometry as WKB."""
+    plain = table.assign(
+        image_geometry=[shapely.to_wkt(g, rounding_precision=-1) for g in table.image_geometry],
+        image_bbox=[json_text([float(value) for value in box]) for box in table.image_bbox],
         job_id=provenance.job_id,
         feature_properties=json_text(list(provenance.feature_properties)),
         source_metadata=json_text(list(provenance.source_metadata)),
     )
-    # FlatGeobuf indexes neither an empty table nor a row without geometry or with an empty one.
-    missing = flat.geometry.isna() | flat.geometry.is_empty
-    plain = driver == "FlatGeobuf" and (not len(flat) or bool(missing.any()))
-    options = {"SPATIAL_INDEX": "NO"} if plain else {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        flat.to_file(
-            path,
-            driver=driver,
-            engine="pyogrio",
-            layer=_ODD.sub("_", provenance.job_id) or "features",
-            promote_to_multi=False,
-            **options,
-        )
+    columns: dict[str, Any] = {}
+    for name in plain.columns:
+        if name == "geometry":
+            continue
+        text = name in {"image_geometry", "image_bbox"} or plain[name].dtype.kind not in "if"
+        column = pa.array(plain[name])
+        columns[name] = column.cast(pa.large_string()) if text else column
+    wkb = pa.array(shapely.to_wkb(plain.geometry.to_numpy(), flavor="iso"), type=pa.binary())
+    field_of = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "ogc.wkb"})
+    fields = [pa.field(name, column.type) for name, column in columns.items()]
+    return pa.table([*columns.values(), wkb], schema=pa.schema([*fields, field_of]))

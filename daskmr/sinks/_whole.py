@@ -8,15 +8,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from daskmr.errors import SinkError
-from daskmr.sinks.base import Provenance, Sink
+from daskmr.sinks.base import Provenance, Rows, Sink
 
 
-def write_all(
-    features: Any, out: str, sinks: Sequence[Sink], *, provenance: Provenance
-) -> list[str]:
+def write_all(rows: Rows, out: str, sinks: Sequence[Sink], *, provenance: Provenance) -> list[str]:
     """Write each sink's file beside its place, then move all of them there."""
     targets = [f"{out.rstrip('/')}/{provenance.job_id}{sink.suffix}" for sink in sinks]
     with _workplace(out) as folder:
@@ -28,7 +25,7 @@ def write_all(
             path = folder / f"{uuid.uuid4().hex}{sink.suffix}"
             made.append(path)
             with _told(target):
-                sink.write(features, path, provenance)
+                sink.write(rows, path, provenance)
                 _flush(path)
         for path, target in zip(made, targets, strict=True):
             with _told(target):

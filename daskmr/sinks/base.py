@@ -1,6 +1,6 @@
 """What a sink is: a format that results are written in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -20,19 +20,47 @@ class Provenance:
     """See `daskmr.core.imagery.source_metadata`."""
 
 
+class Rows(Protocol):
+    """Results in batches that fit into memory."""
+
+    @property
+    def crs(self) -> Any:
+        """Of their geometry; None for pixels."""
+
+    def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
+        """World tables of `daskmr.geolocate`, always the same, and at least one, be it empty."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """`Rows` of one table in memory."""
+
+    table: gpd.GeoDataFrame
+    """The world table."""
+
+    @property
+    def crs(self) -> Any:
+        """Of its geometry; None for pixels."""
+        return self.table.crs
+
+    def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
+        """The table."""
+        yield self.table
+
+
 class Sink(Protocol):
-    """Writes a table of results to one local file."""
+    """Writes results to one local file, batch by batch."""
 
     suffix: ClassVar[str]
     """File name ending, with the dot."""
 
-    def write(self, features: gpd.GeoDataFrame, path: Path, provenance: Provenance) -> None:
-        """Write the whole table; the caller puts the file in place once it is complete.
+    def write(self, rows: Rows, path: Path, provenance: Provenance) -> None:
+        """Write all rows; the caller puts the file in place once it is complete.
 
         Parameters
         ----------
-        features
-            The world table of `daskmr.geolocate`, or one without CRS (pixels).
+        rows
+            The results; may be gone through more than once.
         path
             A file that does not exist yet.
         """

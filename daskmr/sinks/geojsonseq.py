@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import ClassVar
 
-import geopandas as gpd
-
 from daskmr.registry import plugin
 from daskmr.sinks._features import features as geojson_features
-from daskmr.sinks.base import Provenance
+from daskmr.sinks.base import Provenance, Rows
 
 
 @plugin
@@ -16,9 +14,9 @@ class GeoJsonSeq:
 
     suffix: ClassVar[str] = ".geojsonl"
 
-    def write(self, features: gpd.GeoDataFrame, path: Path, provenance: Provenance) -> None:
-        """Write the whole table."""
+    def write(self, rows: Rows, path: Path, provenance: Provenance) -> None:
+        """Write all rows."""
         with path.open("w", encoding="utf-8") as file:
-            for feature in geojson_features(features, provenance):
+            for feature in geojson_features(rows, provenance):
                 file.write(feature)
                 file.write("\n")

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import ClassVar
 
-import geopandas as gpd
-
 from daskmr.registry import plugin
 from daskmr.sinks._vector import write_vector
-from daskmr.sinks.base import Provenance
+from daskmr.sinks.base import Provenance, Rows
 
 
 @plugin
@@ -16,6 +14,6 @@ class GeoPackage:
 
     suffix: ClassVar[str] = ".gpkg"
 
-    def write(self, features: gpd.GeoDataFrame, path: Path, provenance: Provenance) -> None:
-        """Write the whole table."""
-        write_vector(features, path, provenance, driver="GPKG")
+    def write(self, rows: Rows, path: Path, provenance: Provenance) -> None:
+        """Write all rows."""
+        write_vector(rows, path, provenance, driver="GPKG")

@@ -1,7 +1,9 @@
 """What every sink must do; subclass in the test of one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +18,7 @@ from daskmr.errors import SinkError
 from daskmr.geolocate import pick
 from daskmr.geolocate.table import to_world
 from daskmr.sinks._whole import write_all
-from daskmr.sinks.base import Provenance, Sink
+from daskmr.sinks.base import Provenance, Sink, Whole
 
 SHAPES = (
     shapely.box(0.1, 0.2, 30.3, 1 / 3),
@@ -62,6 +64,24 @@ def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDa
 PROVENANCE = Provenance(job_id="job-1", feature_properties=({"campaign": "spring"},))
 
 
+@dataclass(frozen=True)
+class Batches:
+    """`daskmr.sinks.base.Rows` that cut a table at some rows."""
+
+    table: gpd.GeoDataFrame
+    cuts: Sequence[int]
+
+    @property
+    def crs(self) -> Any:
+        """Of the table."""
+        return self.table.crs
+
+    def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
+        """The pieces."""
+        places = [0, *self.cuts, len(self.table)]
+        return (self.table.iloc[start:stop] for start, stop in pairwise(places))
+
+
 class SinkContract:
     """A subclass says how the sink is made and how its files are read back."""
 
@@ -80,7 +100,7 @@ class SinkContract:
         """The file of a table."""
         sink = self.make()
         path = folder / f"x{sink.suffix}"
-        sink.write(table, path, PROVENANCE)
+        sink.write(Whole(table), path, PROVENANCE)
         return path
 
     def test_geometry_of_every_type_comes_back_exactly(self, tmp_path: Path) -> None:
@@ -90,6 +110,19 @@ class SinkContract:
         for found, expected in zip(again.geometry, table.geometry, strict=True):
             assert shapely.equals_exact(found, expected, tolerance=0)
             assert bool(shapely.has_z(found)) == self.mixed_heights
+
+    def test_batches_make_the_file_of_the_whole_table(self, tmp_path: Path) -> None:
+        table = results()
+        table.loc[3, "geometry"] = None
+        whole = self.read(self.write(table, tmp_path))
+        for number, cuts in enumerate([(0, 2), (1, 2, 4), (5,), ()]):
+            sink = self.make()
+            path = tmp_path / f"{number}{sink.suffix}"
+            sink.write(Batches(table, cuts), path, PROVENANCE)
+            again = self.read(path)
+            assert again.crs == whole.crs
+            assert list(again.columns) == list(whole.columns)
+            assert again.to_wkb().equals(whole.to_wkb())
 
     def test_labels_come_back(self, tmp_path: Path) -> None:
         table = results()
@@ -117,13 +150,13 @@ class SinkContract:
 
     def test_half_a_surrogate_pair_is_written(self, tmp_path: Path) -> None:
         odd = Provenance(job_id="odd", feature_properties=({"name": "\ud800"},))
-        (path,) = write_all(results(), str(tmp_path), [self.make()], provenance=odd)
+        (path,) = write_all(Whole(results()), str(tmp_path), [self.make()], provenance=odd)
         assert len(self.read(Path(path))) == len(SHAPES)
 
     def test_writing_that_fails_leaves_nothing_behind(self, tmp_path: Path) -> None:
         bad = Provenance(job_id="bad", feature_properties=({"value": object()},))
         with pytest.raises(SinkError, match=r"bad\..*TypeError: Object of type object"):
-            write_all(results(), str(tmp_path), [self.make()], provenance=bad)
+            write_all(Whole(results()), str(tmp_path), [self.make()], provenance=bad)
         assert list(tmp_path.iterdir()) == []
 
     def test_rows_without_a_place_on_the_ground_are_kept(self, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daskmr.errors import SinkError, UnknownNameError
 from daskmr.sinks import SINKS, sink, write
 from daskmr.sinks._features import features as geojson_features
-from daskmr.sinks.base import Provenance
+from daskmr.sinks.base import Provenance, Whole
 from daskmr.sinks.flatgeobuf import FlatGeobuf
 from daskmr.sinks.geojson import GeoJson
 from daskmr.sinks.geojsonseq import GeoJsonSeq
@@ -81,7 +81,7 @@ class TestGeoPackage(SinkContract):
 
 
 def features(table: gpd.GeoDataFrame, provenance: Provenance, folder: Path) -> list[dict[str, Any]]:
-    GeoJson().write(table, folder / "x.geojson", provenance)
+    GeoJson().write(Whole(table), folder / "x.geojson", provenance)
     found: list[dict[str, Any]] = json.loads((folder / "x.geojson").read_text())["features"]
     return found
 
@@ -136,7 +136,7 @@ def test_a_feature_without_a_place_has_no_centre_whoever_says_so(lost: str, tmp_
 def test_coordinates_come_back_bit_for_bit(points: list[tuple[float, float, float]]) -> None:
     table = results([shapely.Point(0, 0)] * len(points))
     table["geometry"] = gpd.GeoSeries(shapely.points(points), crs=table.crs)
-    for text, point in zip(geojson_features(table, PROVENANCE), points, strict=True):
+    for text, point in zip(geojson_features(Whole(table), PROVENANCE), points, strict=True):
         found = json.loads(text)["geometry"]["coordinates"]
         assert [value.hex() for value in found] == [value.hex() for value in point]
 
@@ -147,7 +147,7 @@ def test_odd_text_in_a_table_is_still_json(tmp_path: Path) -> None:
     table["classes"] = '[{"iri":"NaN","score":NaN}]'
     table["properties"] = '{"half":"\\ud800","far":Infinity}'
     table["image_geometry"] = gpd.GeoSeries([None] * len(table))
-    GeoJson().write(table, tmp_path / "x.geojson", PROVENANCE)
+    GeoJson().write(Whole(table), tmp_path / "x.geojson", PROVENANCE)
     text = (tmp_path / "x.geojson").read_text(encoding="utf-8")
     for feature in json.loads(text, parse_constant=pytest.fail)["features"]:
         properties = feature["properties"]
@@ -175,7 +175,7 @@ def test_what_is_no_number_becomes_null(tmp_path: Path) -> None:
 
 def test_geoparquet_keeps_both_geometries_and_the_box(tmp_path: Path) -> None:
     table = results()
-    GeoParquet().write(table, tmp_path / "x.parquet", PROVENANCE)
+    GeoParquet().write(Whole(table), tmp_path / "x.parquet", PROVENANCE)
     again = gpd.read_parquet(tmp_path / "x.parquet")
     assert again.crs == "EPSG:4326"
     assert again["image_geometry"].crs is None
@@ -293,3 +293,40 @@ def test_results_go_to_object_stores_whole(s3: Any, tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there_is_named() -> None:
     with pytest.raises(SinkError, match=r"^s3://absent/job-1\.geojson: cannot be written: .+"):
         write(results(), "s3://absent", ["geojson"], provenance=PROVENANCE)
+
+
+GROWTH = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from daskmr.sinks import write
+from daskmr.sinks.base import Provenance
+from daskmr.testing.contracts_sinks import SHAPES, results
+
+class Many:
+    def __init__(self, n):
+        self.n, self.one = n, pd.concat([results(SHAPES)] * 1000, ignore_index=True)
+    @property
+    def crs(self):
+        return self.one.crs
+    def __iter__(self):
+        return (self.one.copy() for _ in range(self.n))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+for n in (1, int(sys.argv[2])):
+    write(Many(n), sys.argv[1], [sys.argv[3]], provenance=Provenance(job_id=f"x{n}"))
+    print(peak())
+"""
+
+
+@pytest.mark.parametrize("name", ["geojsonseq", "parquet", "fgb", "gpkg"])
+def test_memory_does_not_grow_with_the_number_of_rows(name: str, tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", GROWTH, str(tmp_path), "25", name],
+        capture_output=True, text=True, check=True, timeout=200,
+    ).stdout  # fmt: skip
+    one, many = map(float, said.split())
+    assert many - one < 80  # MiB, for 120,000 rows more
