@@ -50,6 +50,11 @@ def keep_mask(boxes: Boxes, threshold: float, *, group: Index) -> NDArray[np.boo
     return keep
 
 
+def conflicts(boxes: Boxes, threshold: float, *, group: Index) -> Iterator[Pairs]:
+    """All pairs of boxes in conflict, each once, in chunks; parameters as of `keep_mask`."""
+    return iter(()) if threshold >= 1 else _Scene(boxes, threshold, group).conflicts()
+
+
 class _Scene:
     """Boxes with what is needed to find their neighbours."""
 
@@ -67,6 +72,10 @@ class _Scene:
         half = len(index) // 2
         kept = self.resolve(index[:half])
         return np.concatenate([kept, self.resolve(self._without_conflicts(kept, index[half:]))])
+
+    def conflicts(self) -> Iterator[Pairs]:
+        """All pairs in conflict, in chunks."""
+        return (self._conflicts(chunk) for chunk in self._pairs_within(np.arange(len(self.boxes))))
 
     def _decide(self, index: Index) -> Index:
         """Survivors by the graph of all conflicts among some boxes."""

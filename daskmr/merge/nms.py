@@ -12,7 +12,8 @@ from pydantic import Field
 
 from daskmr.core.boxes import Boxes
 from daskmr.core.features import boxes, in_order
-from daskmr.merge._greedy import Index, keep_mask
+from daskmr.merge._greedy import Index, conflicts, keep_mask
+from daskmr.merge.base import Pairs
 from daskmr.registry import plugin
 
 _THIN_PX = 0.1
@@ -32,15 +33,31 @@ class Nms:
     class_aware: bool = True
     """Whether features of different labels leave each other alone."""
 
+    @property
+    def reach_px(self) -> float:
+        """Boxes that do not touch leave each other alone, but for the width of thin ones."""
+        return _THIN_PX
+
+    def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
+        """Pairs of rows in conflict."""
+        return conflicts(
+            _widened(boxes(features)), self.iou_threshold, group=self._groups(features)
+        )
+
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         """The surviving rows, in canonical order."""
         found = _widened(boxes(features))
         order = _ranking(features)
-        group = np.zeros(len(features), dtype=np.int64)
-        if self.class_aware:
-            group = pd.factorize(features["label"])[0].astype(np.int64)
+        group = self._groups(features)
         keep = keep_mask(found[order], self.iou_threshold, group=group[order])
         return in_order(features.iloc[order[keep]])
+
+    def _groups(self, features: gpd.GeoDataFrame) -> Index:
+        """Numbers of the groups within which rows compete."""
+        if not self.class_aware:
+            return np.zeros(len(features), dtype=np.int64)
+        numbers: Index = pd.factorize(features["label"])[0].astype(np.int64)
+        return numbers
 
 
 def _widened(found: Boxes) -> Boxes:

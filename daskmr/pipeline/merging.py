@@ -7,7 +7,6 @@ not read yet, and whatever hangs together with them.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,12 +15,10 @@ from numpy.typing import NDArray
 
 from daskmr.core.boxes import Boxes
 from daskmr.core.features import boxes, concat, empty
-from daskmr.merge.base import Merge
+from daskmr.merge.base import Merge, Pairs
 
 _MARGIN_PX = 1.0
 """More than asked for does no harm, and spares thinking about rounding."""
-_CHUNK = 10_000
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 Read = Callable[[Iterable[str]], Iterator[gpd.GeoDataFrame]]
 """Features of parts, in the order of their names."""
@@ -76,7 +73,7 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
     -------
     Tables in pixels; each in canonical order.
     """
-    reach = getattr(merge, "reach_px", None if type(merge).__name__ == "KeepAll" else 0.0)
+    reach = merge.reach_px
     names = [extent.name for extent in extents]
     if reach is None:
         yield from (merge(table) for table in read(names))
@@ -87,7 +84,7 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
         together = concat([held, table])
         is_open = unread.near(together, number)
         if is_open.any() and not is_open.all():
-            _spread(is_open, _links(merge, together, reach))
+            _spread(is_open, list(merge.links(together)))
         closed = together[~is_open]
         held = together[is_open].reset_index(drop=True)
         if len(closed):
@@ -128,21 +125,6 @@ def _spread(is_open: NDArray[np.bool_], links: Sequence[Pairs]) -> None:
             is_open[other[either]] = True
         if int(is_open.sum()) == before:
             return
-
-
-def _links(merge: Merge, features: gpd.GeoDataFrame, reach_px: float) -> list[Pairs]:
-    """Pairs of rows that have an influence on one another, in chunks."""
-    if hasattr(merge, "links"):
-        return list(merge.links(features))
-    found = boxes(features)
-    shapes: Any = shapely.box(*found.T)
-    tree, grown = shapely.STRtree(shapes), _grown(found, reach_px)
-    chunks = []
-    for start in range(0, len(found), _CHUNK):
-        one, other = tree.query(grown[start : start + _CHUNK], predicate="intersects")
-        once = one + start < other
-        chunks.append((one[once] + start, other[once]))
-    return chunks
 
 
 def _grown(found: Boxes, reach_px: float) -> NDArray[np.object_]:

@@ -65,6 +65,29 @@ class MergeContract:
         once = self.make()(crowd(200, 3))
         assert ids(self.make()(once)) == ids(once)
 
+    def test_rows_that_no_chain_of_links_joins_may_be_merged_apart(self) -> None:
+        merge, before = self.make(), crowd(300, 5)
+        group = np.arange(len(before))
+        for _ in range(len(before)):
+            joined = group.copy()
+            for one, other in merge.links(before):
+                least = np.minimum(joined[one], joined[other])
+                np.minimum.at(joined, one, least)
+                np.minimum.at(joined, other, least)
+            if (joined == group).all():
+                break
+            group = joined
+        apart = [ids(merge(before[group == number])) for number in np.unique(group)]
+        assert sorted(name for names in apart for name in names) == sorted(ids(merge(before)))
+        reach = merge.reach_px
+        found = features.boxes(before)
+        for one, other in merge.links(before):
+            assert reach is not None
+            gaps = np.maximum(found[one, :2], found[other, :2]) - np.minimum(
+                found[one, 2:], found[other, 2:]
+            )
+            assert gaps.max(initial=-np.inf) <= reach
+
     def test_the_best_row_always_stays(self) -> None:
         before = crowd(200, 4)
         best = before["score"].max()
