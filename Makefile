@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow chaos lint bench clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,13 @@ test: lint
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow
+
+# Jobs, publications and races whose processes are killed: about an hour and a half.
+chaos: $(VENV)/.ready
+	$(BIN)/python -m daskmr.testing.chaos --jobs 28 --kills 210 --store local
+	$(BIN)/python -m daskmr.testing.chaos --jobs 12 --kills 90 --store s3 --seed 1000
+	$(BIN)/python -m daskmr.testing.chaos publication --kills 200
+	$(BIN)/python -m daskmr.testing.chaos races --races 100
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check

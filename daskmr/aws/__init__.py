@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -175,6 +176,14 @@ def faults() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
+
+
+def upload(path: Path, bucket: str, key: str) -> None:
+    """Copy a file to S3, in parts when it is large; the object appears when all are there."""
+    from s3transfer.manager import TransferManager
+
+    with TransferManager(client("s3")) as manager:
+        manager.upload(str(path), bucket, key).result()
 
 
 @contextmanager

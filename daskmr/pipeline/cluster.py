@@ -1,5 +1,6 @@
 """A Dask client for a job: the caller's own, one at an address, or a cluster of our own."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _MEMORY = {
     "distributed.deploy.lost-worker-timeout": "5s",
 }
 _TEND_S = 2.0
+_STARTS = 3
 
 
 def patience_s() -> float:
@@ -129,20 +131,58 @@ def _at(address: str) -> Iterator[Connection]:
 @contextmanager
 def _own(workers: int | None) -> Iterator[Connection]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     n_workers = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
-    with dask.config.set(_MEMORY):
-        with _deaf_to_interrupts():
-            made = LocalCluster(
-                n_workers=n_workers,
-                threads_per_worker=_THREADS_PER_WORKER,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-            )
-        with made as cluster, Client(cluster, set_as_default=False) as client:
-            yield Connection(client=client, owned=True, can_be_made_again=True, n_wanted=n_workers)
+    with (
+        dask.config.set(_MEMORY),
+        _quiet_about_deaths(),
+        _started(n_workers) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield Connection(client=client, owned=True, can_be_made_again=True, n_wanted=n_workers)
+
+
+def _started(n_workers: int) -> Any:
+    """A cluster of processes of this machine; a worker may die while it starts.
+
+    Raises
+    ------
+    ClusterError
+        When none came up.
+    """
+    from distributed import LocalCluster
+
+    for n_left in reversed(range(_STARTS)):
+        try:
+            with _deaf_to_interrupts():
+                return LocalCluster(
+                    n_workers=n_workers,
+                    threads_per_worker=_THREADS_PER_WORKER,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            if not n_left:
+                msg = f"no Dask cluster of {n_workers} workers comes up here: {error}"
+                raise ClusterError(msg) from error
+    return None
+
+
+@contextmanager
+def _quiet_about_deaths() -> Iterator[None]:
+    """Leave out what the scheduler logs of each region of a dead worker: we tell of it."""
+    log = logging.getLogger("distributed.scheduler")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Task %s marked as failed because")
+
+    log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)
 
 
 @contextmanager

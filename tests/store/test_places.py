@@ -73,3 +73,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_place_without_conditional_writes_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="neither a folder nor"):
         place(url)
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_file_is_put_whole_and_its_end_can_be_read(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "bucket":
+        request.getfixturevalue("s3")
+    there = place(str(tmp_path / "store") if kind == "folder" else "s3://bucket/store")
+    content = bytes(range(256)) * 50_000  # more than one part of an upload
+    file = tmp_path / "x"
+    file.write_bytes(content)
+    url = there.put("a/b.bin", file)
+    assert url == f"{there.url}/a/b.bin"
+    assert there.read("a/b.bin") == content
+    assert there.tail("a/b.bin", 10) == content[-10:]
+    assert there.tail("a/b.bin", 10**9) == content
+    assert there.tail("a/c.bin", 10) is None
+    assert (there.exists("a/b.bin"), there.exists("a/c.bin")) == (True, False)
+    assert there.names("") == ["a/b.bin"]
+    file.write_bytes(b"other")
+    there.put("a/b.bin", file)
+    assert there.read("a/b.bin") == b"other"
