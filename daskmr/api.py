@@ -5,7 +5,7 @@ from typing import Any
 
 from daskmr.errors import RequestError
 from daskmr.image import Image, open_image
-from daskmr.pipeline.output import Output
+from daskmr.pipeline.output import Destination, Output, destination
 from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.progress import OnProgress
 from daskmr.pipeline.run import Execution, Result, run_plan
@@ -50,6 +50,7 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     model: Any = None,
     *,
     out: str | None = None,
+    outputs: Sequence[Mapping[str, Any]] = (),
     formats: Sequence[str] = FORMATS,
     client: Any = None,
     scheduler: str | None = None,
@@ -70,6 +71,9 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     out
         Folder or ``s3://`` URL; results are written as ``out/<job_id>.<extension>``, each whole
         or not at all. None writes nothing.
+    outputs
+        Further places, as in Model Runner's ``outputs``: ``{"type": "S3", "bucket": ...}``,
+        ``{"type": "Kinesis", "stream": ...}``. One that fails neither hides nor undoes another.
     formats
         Any of geojson, geojsonseq, parquet, fgb, gpkg.
     client
@@ -105,9 +109,10 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
         When no tile succeeded.
     """
     made = make(image, model, options)
-    output = Output.at(out, formats) if out is not None else None
+    places: list[Destination] = [Output.at(out, formats)] if out is not None else []
+    places += [destination(said, formats) for said in outputs]
     how = Execution(
-        output=output,
+        outputs=places,
         cluster={"client": client, "scheduler": scheduler, "workers": workers},
         on_progress=on_progress or _quiet,
         store=store,

@@ -18,7 +18,9 @@ from daskmr.pipeline.status import JobState, Watcher
 from daskmr.store import JobFolder
 
 _EVERY_S = 0.5
-_EXECUTION = frozenset({"out", "formats", "client", "scheduler", "workers", "load", "on_progress"})
+_EXECUTION = frozenset(
+    {"out", "outputs", "formats", "client", "scheduler", "workers", "load", "on_progress"}
+)
 
 
 class Job:
@@ -163,7 +165,8 @@ class Job:
         ----------
         **how
             Arguments of `daskmr.run` that say where it runs and where results go (`client`,
-            `scheduler`, `workers`, `out`, `formats`), and options that do not change what is asked.
+            `scheduler`, `workers`, `out`, `outputs`, `formats`), and options that do not change
+            what is asked.
 
         Raises
         ------
@@ -210,7 +213,7 @@ class Job:
             raise RequestError(msg)
         arguments = restored(self._watcher.folder, **changes)
         if "out" not in changes:
-            arguments.pop("out", None)
+            arguments.pop("outputs", None)
         return {**arguments, "store": self.store}
 
     def _manifest(self) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ TABLES = {
     "daskmr.merge": "MERGES",
     "daskmr.models": "MODELS",
     "daskmr.sinks": "SINKS",
+    "daskmr.status": "STATUS",
 }
 
 
@@ -34,7 +35,8 @@ def test_every_name_in_a_table_leads_to_a_class(package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["daskmr.encode", "daskmr.endpoints", "daskmr.merge", "daskmr.sinks"]
+    "package",
+    ["daskmr.encode", "daskmr.endpoints", "daskmr.merge", "daskmr.sinks", "daskmr.status"],
 )
 def test_every_plug_in_has_a_contract_test(package: str) -> None:
     table: Registry[object] = getattr(import_module(package), TABLES[package])

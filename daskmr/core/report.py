@@ -45,6 +45,26 @@ class TileOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What became of the results at one of the places where they were asked for."""
+
+    to: str
+    """Folder, URL or stream."""
+    is_done: bool
+    """Whether all of them are there."""
+    message: str = ""
+    """Why not; empty when they are."""
+    outputs: Sequence[str] = ()
+    """Files that were written."""
+    n_sent: int = 0
+    """Records that a stream took."""
+    n_retried: int = 0
+    """Records that were sent again."""
+    n_spilled: int = 0
+    """Records that point to a feature which is too large for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
     """The account of one job on one image."""
 
@@ -84,7 +104,9 @@ class JobReport:
     tiles_per_s: float = 0.0
     """Tiles that the last driver saw ending, by its wall time."""
     outputs: Sequence[str] = ()
-    """What was written."""
+    """Files that were written."""
+    deliveries: Sequence[Delivery] = ()
+    """What became of the results at each place where they were asked for."""
     warnings: Sequence[str] = ()
     """What the user should know."""
 
@@ -92,10 +114,12 @@ class JobReport:
     def status(self) -> JobStatus:
         """SUCCESS when no tile failed, FAILED when none succeeded, PARTIAL between them.
 
-        A job whose tiles were all skipped, or that had none, is a success: nothing was lost.
+        A job whose tiles were all skipped, or that had none, is a success: nothing was lost. One
+        whose results are not everywhere where they were asked for is PARTIAL at best.
         """
         if not self.outcomes.get(TileStatus.FAILED):
-            return JobStatus.SUCCESS
+            is_done = all(delivery.is_done for delivery in self.deliveries)
+            return JobStatus.SUCCESS if is_done else JobStatus.PARTIAL
         return JobStatus.PARTIAL if self.outcomes.get(TileStatus.SUCCEEDED) else JobStatus.FAILED
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from daskmr.core.request import ImageRequest, KinesisOutput
+from daskmr.core.request import ImageRequest, KinesisOutput, Output
 from daskmr.errors import RequestError
 
 
@@ -25,7 +25,7 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
     problems = list(_problems(request, out))
     if problems:
         raise RequestError(*problems)
-    place = out if out is not None else _place(request)
+    outputs = [] if out is not None else [_said(output) for output in request.outputs]
     merging = request.merging
     common = {
         **_model(request),
@@ -38,7 +38,8 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
         "merge": merging.algorithm_type,
         "iou": merging.iou_threshold,
         "feature_properties": request.feature_properties,
-        "out": place,
+        "out": out,
+        "outputs": outputs,
     }
     names = _names(request)
     return [
@@ -63,10 +64,11 @@ def _names(request: ImageRequest) -> list[str]:
     return [f"{request.job_id}-{i}" for i in range(1, len(request.image_urls) + 1)]
 
 
-def _place(request: ImageRequest) -> str:
-    (output,) = request.outputs
-    prefix = getattr(output, "prefix", "").strip("/")
-    return f"s3://{getattr(output, 'bucket', '')}/{prefix}".rstrip("/")
+def _said(output: Output) -> dict[str, Any]:
+    """An output in the words of requests, without what it leaves out."""
+    return output.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {
+        "type": output.type
+    }
 
 
 def _problems(request: ImageRequest, out: str | None) -> Iterator[str]:
@@ -77,11 +79,10 @@ def _problems(request: ImageRequest, out: str | None) -> Iterator[str]:
 
 
 def _unwritable(request: ImageRequest) -> Iterator[str]:
-    if len(request.outputs) != 1:
-        n = len(request.outputs)
-        yield f"outputs: {n} given; name one output, or say where results go"
+    if not request.outputs:
+        yield "outputs: none given; name one, or say where results go"
     for output in request.outputs:
         if isinstance(output, KinesisOutput):
-            yield f"outputs: stream {output.stream!r}: only S3 can be written yet"
-        elif output.role or output.assumed_role:
+            continue
+        if output.role or output.assumed_role:
             yield f"outputs: role {output.role or output.assumed_role!r} cannot be assumed yet"

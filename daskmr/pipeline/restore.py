@@ -3,14 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from daskmr.core.grid import Size
 from daskmr.core.roi import parse_roi
 from daskmr.errors import RequestError
-from daskmr.pipeline.output import Output
+from daskmr.pipeline.output import Destination
 from daskmr.pipeline.settings import Settings
 from daskmr.store import JobFolder
 
@@ -21,7 +21,7 @@ _SECRET = re.compile(r"(?i)token|secret|passw|api.?key|authori[sz]ation|credenti
 _HIDDEN = "sha256:"
 
 
-def told(plan: "Plan", output: Output | None) -> dict[str, Any]:
+def told(plan: "Plan", outputs: Sequence[Destination]) -> dict[str, Any]:
     """The arguments of a call that makes the same job again, as plain JSON values.
 
     Values whose names sound like secrets are kept as hashes only. A model that was a function of
@@ -32,8 +32,7 @@ def told(plan: "Plan", output: Output | None) -> dict[str, Any]:
         "image": plan.info.url,
         "model": plan.asked_for,
         "settings": settings,
-        "out": output.url if output is not None else None,
-        "formats": list(output.formats) if output is not None else None,
+        "outputs": [output.said for output in outputs],
     }
 
 
@@ -58,7 +57,12 @@ def restored(folder: JobFolder, **changes: Any) -> dict[str, Any]:
         raise RequestError(msg)
     kept = dict(said["options"])
     found = {**kept.pop("settings"), **{k: v for k, v in kept.items() if v is not None}}
-    found |= {name: value for name, value in changes.items() if value is not None}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "out" in given:
+        found.pop("outputs", None)
+    elif "formats" in given:
+        found["outputs"] = [_with_formats(said, given["formats"]) for said in found["outputs"]]
+    found |= given
     problems = [
         f"{name}.{key}: was not kept, since it may be a secret; give it again"
         for name in ("parameters", "endpoint_options")
@@ -70,6 +74,11 @@ def restored(folder: JobFolder, **changes: Any) -> dict[str, Any]:
     if problems:
         raise RequestError(*problems)
     return found
+
+
+def _with_formats(said: Mapping[str, Any], formats: Sequence[str]) -> dict[str, Any]:
+    """A place where results go, in other formats."""
+    return {**said, "formats": list(formats)} if said["type"] == "Files" else dict(said)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -34,7 +34,7 @@ from daskmr.pipeline.feed import Feed
 from daskmr.pipeline.job import Job
 from daskmr.pipeline.journal import Journal
 from daskmr.pipeline.merging import merged
-from daskmr.pipeline.output import Output
+from daskmr.pipeline.output import Destination
 from daskmr.pipeline.overseer import FolderOverseer, give_up_all, stop_mark
 from daskmr.pipeline.plan import Plan
 from daskmr.pipeline.pool import DaskPool
@@ -86,8 +86,8 @@ class Result:
 class Execution:
     """How and where a plan is run."""
 
-    output: Output | None = None
-    """Where results are written; None for nowhere."""
+    outputs: Sequence[Destination] = ()
+    """Where results go."""
     cluster: dict[str, Any]
     """Keyword arguments of `daskmr.pipeline.cluster.connect`."""
     on_progress: OnProgress
@@ -113,7 +113,7 @@ def run_plan(plan: Plan, how: Execution) -> Result:
         with ExitStack() as inner:
             connection = inner.enter_context(connect(**how.cluster)) if how.store is None else None
             space = outer.enter_context(
-                workspace(plan, how.output, how.store, connection=connection)
+                workspace(plan, how.outputs, how.store, connection=connection)
             )
             journal = outer.enter_context(Journal(space.folder, space.epoch, is_kept=space.is_kept))
             run = _Run(plan=plan, how=how, space=space, journal=journal)
@@ -270,7 +270,7 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
         publication = written(
             spool,
             coverage,
-            output=how.output,
+            outputs=how.outputs,
             folder=space.folder if space.is_kept else None,
             provenance=provenance(plan),
         )
@@ -280,7 +280,11 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
             seconds={**report.seconds, "wall": wall},
             tiles_per_s=n_now / wall,
             outputs=publication.outputs,
+            deliveries=publication.deliveries,
         )
+        for delivery in publication.deliveries:
+            if not delivery.is_done:
+                journal.say("delivery failed", to=delivery.to, message=delivery.message)
         if space.is_kept:
             space.check()
             publish(space.folder, report, publication.results)

@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +15,7 @@ from daskmr import __version__
 from daskmr.errors import RequestError, StoreError
 from daskmr.pipeline.cluster import Connection
 from daskmr.pipeline.halt import TAKEN_OVER
-from daskmr.pipeline.output import Output
+from daskmr.pipeline.output import Destination, Output
 from daskmr.pipeline.restore import told
 from daskmr.store import JobFolder
 from daskmr.store.lease import Lease
@@ -63,7 +63,11 @@ class Workspace:
 
 @contextmanager
 def workspace(
-    plan: "Plan", output: Output | None, store: str | None, *, connection: Connection | None
+    plan: "Plan",
+    outputs: Sequence[Destination],
+    store: str | None,
+    *,
+    connection: Connection | None,
 ) -> Iterator[Workspace]:
     """A place for the parts of a run.
 
@@ -71,8 +75,8 @@ def workspace(
     ----------
     plan
         The job.
-    output
-        Where results go; None for in memory only.
+    outputs
+        Where results go.
     store
         Where jobs are kept, so that a later run of the same job goes on; None for this run alone.
     connection
@@ -88,11 +92,12 @@ def workspace(
         When the job is being run by somebody else.
     """
     if store is not None:
-        with _kept(plan, output, store) as made:
+        with _kept(plan, outputs, store) as made:
             yield made
         return
     name = f".daskmr-{uuid.uuid4().hex}"
     is_ours = connection is not None and connection.owned
+    output = next((output for output in outputs if isinstance(output, Output)), None)
     if output is not None and not (is_ours and output.is_remote):
         folder = JobFolder(url=f"{output.url}/{name}")
         try:
@@ -108,13 +113,13 @@ def workspace(
 
 
 @contextmanager
-def _kept(plan: "Plan", output: Output | None, store: str) -> Iterator[Workspace]:
+def _kept(plan: "Plan", outputs: Sequence[Destination], store: str) -> Iterator[Workspace]:
     if plan.image.source is None:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
     folder = JobFolder.at(store, plan.settings.job_id)
     work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
-    folder.begin(asked(plan), source_of(plan), plan=work, options=told(plan, output))
+    folder.begin(asked(plan), source_of(plan), plan=work, options=told(plan, outputs))
     lease = folder.lease()
     lease.acquire()
     lease.keep()

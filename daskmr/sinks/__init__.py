@@ -6,9 +6,9 @@ import geopandas as gpd
 
 from daskmr.registry import Registry
 from daskmr.sinks._whole import write_all
-from daskmr.sinks.base import Provenance, Rows, Sink, Whole
+from daskmr.sinks.base import Provenance, Rows, Sent, Sink, Stream, Whole
 
-__all__ = ["SINKS", "Provenance", "Rows", "sink", "write"]
+__all__ = ["SINKS", "STREAMS", "Provenance", "Rows", "Sent", "sink", "write"]
 
 SINKS: Registry[Sink] = Registry(
     kind="format",
@@ -19,6 +19,10 @@ SINKS: Registry[Sink] = Registry(
         "gpkg": "daskmr.sinks.geopackage:GeoPackage",
         "parquet": "daskmr.sinks.geoparquet:GeoParquet",
     },
+)
+
+STREAMS: Registry[Stream] = Registry(
+    kind="stream", builtin={"kinesis": "daskmr.sinks.kinesis:Kinesis"}
 )
 
 _ALIASES: Mapping[str, str] = {

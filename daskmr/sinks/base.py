@@ -48,6 +48,45 @@ class Whole:
         yield self.table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of the features of a stream."""
+
+    n_sent: int = 0
+    """Records that were taken."""
+    n_retried: int = 0
+    """Records that were sent again."""
+    n_spilled: int = 0
+    """Records that point to a feature which is too large for one."""
+    n_failed: int = 0
+    """Features that were not taken."""
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(
+            n_sent=self.n_sent + other.n_sent,
+            n_retried=self.n_retried + other.n_retried,
+            n_spilled=self.n_spilled + other.n_spilled,
+            n_failed=self.n_failed + other.n_failed,
+        )
+
+
+class Stream(Protocol):
+    """Sends results on, feature by feature."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    def send(self, rows: Rows, provenance: Provenance) -> Sent:
+        """Send all rows.
+
+        Raises
+        ------
+        SinkError
+            When some could not be sent; says how many.
+        """
+
+
 class Sink(Protocol):
     """Writes results to one local file, batch by batch."""
 

@@ -9,6 +9,8 @@
                    attempts/*.json  created once each: why an attempt at a region ended badly
                    stop/*.json      created once each: that a driver is to stop, by epoch
                    events/*.jsonl   created once each: what happened, in order
+                   delivered/*.json created once each: that a place has got a result
+                   outbox/*         created once each: what is said of the job, and who has heard it
                    result-*.parquet the features on the ground, named by their hash
                    report.json      created once: the account of the job
                    manifest.json    created once: the results, by name and hash

@@ -113,7 +113,7 @@ def test_any_order_and_any_point_of_going_on(
     with tempfile.TemporaryDirectory() as store:
         folder = JobFolder.at(store, "j")
         folder.begin(asked(plan), source_of(plan), plan={"tiles": 0, "regions": 0},
-                     options=told(plan, None))  # fmt: skip
+                     options=told(plan, []))  # fmt: skip
         job = Job(
             job_id="j", asking=asking(plan), regions=plan.regions, selection=plan.selection,
             folder=folder, skip_nodata=True,

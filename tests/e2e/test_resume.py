@@ -179,7 +179,7 @@ def test_a_job_that_somebody_runs_is_not_run_twice(
     run = {"model": "flood", "store": str(tmp_path / "s"), "client": client, "job_id": "job"}
     made = daskmr.plan(scene, "flood", tile_size=128, job_id="job")
     with (
-        workspace(made, None, str(tmp_path / "s"), connection=None),
+        workspace(made, [], str(tmp_path / "s"), connection=None),
         pytest.raises(StoreError, match="is being run by"),
     ):
         daskmr.run(scene, tile_size=128, **run)
@@ -202,7 +202,7 @@ def test_the_state_of_a_job_is_read_from_the_store_alone(
     store = str(tmp_path / "s")
     daskmr.run(scene, "flood", tile_size=128, store=store, client=client, job_id="done")
     made = daskmr.plan(scene, "flood", tile_size=128, job_id="begun")
-    with workspace(made, None, store, connection=None):
+    with workspace(made, [], store, connection=None):
         state = told("status", "begun", "--store", store, "--json")
         assert (state["state"], state["n_done"]) == ("IN_PROGRESS", 0)
         assert state["n_tiles"] == made.n_tiles
