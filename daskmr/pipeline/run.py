@@ -25,6 +25,7 @@ from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.core.selection import Selection
 from daskmr.errors import JobError, RequestError, SchedulerLostError
 from daskmr.pipeline.account import Account, accounted
+from daskmr.pipeline.announce import announcing
 from daskmr.pipeline.attempts import Attempts
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.cluster import Connection, connect, patience_s
@@ -116,9 +117,13 @@ def run_plan(plan: Plan, how: Execution) -> Result:
                 workspace(plan, how.outputs, how.store, connection=connection)
             )
             journal = outer.enter_context(Journal(space.folder, space.epoch, is_kept=space.is_kept))
+            announcer = outer.enter_context(announcing(plan, space.folder, is_kept=space.is_kept))
+            how = replace(how, on_progress=announcer.listening(how.on_progress))
             run = _Run(plan=plan, how=how, space=space, journal=journal)
             n_now = _run_all(run, connection)
-        return _finished(run, started=started, n_now=n_now)
+        result = _finished(run, started=started, n_now=n_now)
+        announcer.ended(result.report)
+        return result
 
 
 def provenance(plan: Plan) -> Provenance:
