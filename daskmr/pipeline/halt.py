@@ -12,7 +12,7 @@ from daskmr.pipeline.job import Job
 
 COMMITTED, CANCELED, DEADLINE = "COMMITTED", "CANCELED", "DEADLINE"
 SOURCE_CHANGED, TAKEN_OVER = "SOURCE_CHANGED", "TAKEN_OVER"
-_LOCAL_S, _REMOTE_S = 0.1, 1.0
+_LOCAL_S, _REMOTE_S = 0.1, 2.0
 
 
 class HaltedError(Exception):

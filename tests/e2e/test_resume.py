@@ -1,6 +1,5 @@
 """Jobs that are cut off and go on: nothing lost, nothing double, nothing asked twice."""
 
-import asyncio
 import json
 import os
 import signal
@@ -13,15 +12,14 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
-from aiohttp import web
 
 import daskmr
 from daskmr.errors import RequestError, SourceChangedError, StoreError
-from daskmr.models._tiles import read_tile
 from daskmr.pipeline.workspace import workspace
 from daskmr.store import JobFolder
 from daskmr.testing.images import write_image
-from daskmr.testing.servers import Served, serving
+from daskmr.testing.numbered import asked, numbered, write_numbered
+from daskmr.testing.servers import serving
 
 N = 16
 OPTIONS: dict[str, Any] = {
@@ -33,27 +31,7 @@ OPTIONS: dict[str, Any] = {
 @pytest.fixture
 def scene(tmp_path: Path) -> str:
     """16 x 16 tiles, each in a grey of its own."""
-    greys = np.arange(N * N, dtype=np.uint16).reshape(N, N)
-    return str(
-        write_image(tmp_path / "scene.tif", np.kron(greys, np.ones((32, 32), np.uint16))[None])
-    )
-
-
-def numbered(seconds: float) -> Any:
-    """A model that answers the number of the tile as its label."""
-
-    async def answer(request: web.Request, _number: int) -> web.StreamResponse:
-        grey = int(read_tile(await request.read()).flat[0])
-        await asyncio.sleep(seconds)
-        box = {"imageBBox": [1, 1, 5, 5], "featureClasses": [{"iri": str(grey), "score": 1}]}
-        return web.json_response({"features": [{"properties": box}]})
-
-    return answer
-
-
-def asked(server: Served) -> list[int]:
-    """Numbers of the tiles that the model was asked about."""
-    return [int(read_tile(body).flat[0]) for _, body in server.requests]
+    return write_numbered(tmp_path / "scene.tif", N)
 
 
 def labels(path: Path) -> list[int]:

@@ -81,7 +81,7 @@ def test_a_file_is_put_whole_and_its_end_can_be_read(
 ) -> None:
     if kind == "bucket":
         request.getfixturevalue("s3")
-    there = place(str(tmp_path / "store") if kind == "folder" else "s3://bucket/store")
+    there = place(str(tmp_path / "store") if kind == "folder" else f"s3://bucket/{uuid.uuid4()}")
     content = bytes(range(256)) * 50_000  # more than one part of an upload
     file = tmp_path / "x"
     file.write_bytes(content)
