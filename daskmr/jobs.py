@@ -217,7 +217,7 @@ class Job:
         return {**arguments, "store": self.store}
 
     def _manifest(self) -> Mapping[str, Any]:
-        found = self._watcher.folder.manifest()
+        found = self._watcher.folder.published()
         if found is None:
             msg = f"job: {self.store} has no result of {self.job_id!r}; see daskmr status"
             raise RequestError(msg)

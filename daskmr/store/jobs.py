@@ -209,17 +209,22 @@ class JobFolder:
         """What was published of the last round; None before."""
         return self._json(_numbered("manifest", self.n_rounds))
 
+    def published(self) -> dict[str, Any] | None:
+        """What was published of the last round that came so far; None before the job's end."""
+        return self._last("manifest")
+
     def report(self) -> dict[str, Any] | None:
         """The job's account, of the last round that has one; None before the job's end."""
-        for number in range(self.n_rounds, -1, -1):
-            found = self._json(_numbered("report", number))
-            if found is not None:
-                return found
-        return None
+        return self._last("report")
 
     def request(self) -> dict[str, Any] | None:
         """What was asked for; None when there is no such job."""
         return self._json(_REQUEST)
+
+    def _last(self, name: str) -> dict[str, Any] | None:
+        rounds = range(self.n_rounds, -1, -1)
+        found = (self._json(_numbered(name, number)) for number in rounds)
+        return next((said for said in found if said is not None), None)
 
     def _json(self, name: str) -> dict[str, Any] | None:
         content = self.place.read(name)

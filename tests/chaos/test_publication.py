@@ -10,8 +10,8 @@ from daskmr.testing.chaos.publication import PublicationKills, Reader
 from daskmr.testing.chaos.races import Races
 from daskmr.testing.chaos.server import calls
 
-N_KILLS = int(os.environ.get("DASKMR_PUBLICATION_KILLS", "12"))
-N_RACES = int(os.environ.get("DASKMR_RACES", "3"))
+N_KILLS = int(os.environ.get("DASKMR_PUBLICATION_KILLS", "6"))
+N_RACES = int(os.environ.get("DASKMR_RACES", "2"))
 
 
 def test_whoever_is_killed_while_publishing_no_result_is_torn(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import daskmr
-from daskmr.errors import CanceledError, RequestError, SourceChangedError
+from daskmr.errors import CanceledError, ClusterError, RequestError, SourceChangedError
 from daskmr.pipeline import cluster
 from daskmr.store import JobFolder
 from daskmr.testing.images import write_image
@@ -77,6 +77,24 @@ def test_failed_tiles_are_asked_about_again_and_only_they(
     assert job.progress().n_rounds == 2
     with pytest.raises(RequestError, match="no tile of 'job' has failed"):
         job.retry(client=client)
+
+
+def test_a_retry_that_cannot_begin_leaves_the_result_as_it_was(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    bad, store = {3}, str(tmp_path / "store")
+    with serving(numbered(0.0, bad)) as server:
+        with pytest.warns(UserWarning, match="1 of 144 tiles failed"):
+            daskmr.run(scene, server.url, store=store, client=client, **OPTIONS)
+        job = daskmr.Job(store, "job")
+        with pytest.raises(ClusterError, match="no Dask scheduler answers"):
+            job.retry(scheduler="tcp://127.0.0.1:9").wait(60)
+        assert (job.status, len(job.result())) == ("INTERRUPTED", N * N - 1)
+        bad.clear()
+        n_calls = len(server.requests)
+        job.retry(client=client).wait(60)
+        assert asked(server)[n_calls:] == [3]
+    assert (job.status, len(job.result()), job.progress().n_rounds) == ("SUCCESS", N * N, 1)
 
 
 def test_a_job_is_merged_in_another_way_by_its_name_alone(
