@@ -1,6 +1,5 @@
 """A Dask client for a job: the caller's own, one at an address, or a cluster of our own."""
 
-import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from daskmr.errors import ClusterError, SchedulerLostError
+from daskmr.pipeline import quiet
 
 _CONNECT_S = 15.0
 _THREADS_PER_WORKER = 4
@@ -136,7 +136,7 @@ def _own(workers: int | None) -> Iterator[Connection]:
     n_workers = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
     with (
         dask.config.set(_MEMORY),
-        _quiet_about_deaths(),
+        quiet.quiet_about_deaths(),
         _started(n_workers) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -162,27 +162,13 @@ def _started(n_workers: int) -> Any:
                     processes=True,
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",
+                    preload=quiet.__name__,
                 )
         except (RuntimeError, OSError, TimeoutError) as error:
             if not n_left:
                 msg = f"no Dask cluster of {n_workers} workers comes up here: {error}"
                 raise ClusterError(msg) from error
     return None
-
-
-@contextmanager
-def _quiet_about_deaths() -> Iterator[None]:
-    """Leave out what the scheduler logs of each region of a dead worker: we tell of it."""
-    log = logging.getLogger("distributed.scheduler")
-
-    def is_news(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("Task %s marked as failed because")
-
-    log.addFilter(is_news)
-    try:
-        yield
-    finally:
-        log.removeFilter(is_news)
 
 
 @contextmanager

@@ -126,6 +126,15 @@ class Aws:
             time.sleep(0.02)
         return found
 
+    def heard_until(self, url: str, status: str, timeout_s: float = 20.0) -> list[dict[str, str]]:
+        """Wait until an event of a status was heard."""
+        found: list[dict[str, str]] = []
+        until = time.monotonic() + timeout_s
+        while not any(each["status"] == status for each in found) and time.monotonic() < until:
+            found.extend(self.heard(url))
+            time.sleep(0.02)
+        return found
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:

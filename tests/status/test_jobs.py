@@ -37,7 +37,7 @@ def test_a_job_says_that_it_began_how_far_it_is_and_how_it_ended(
     topic, queue = world.topic()
     with dask.config.set({"daskmr.status": {"sns": {"topic": topic}}}):
         run(scene, client, tmp_path / "s")
-    said = world.heard_by(queue, 2)
+    said = world.heard_until(queue, "SUCCESS")
     assert statuses(said)[0] == "STARTED"
     assert statuses(said)[-1] == "SUCCESS"
     assert set(statuses(said)[1:-1]) <= {"IN_PROGRESS"}
@@ -61,7 +61,7 @@ def test_a_job_that_fails_says_so_once_with_its_tiles(
         pytest.raises(JobError, match="no tile succeeded"),
     ):
         run(scene, client, tmp_path / "s", model=broken)
-    said = world.heard_by(queue, 2)
+    said = world.heard_until(queue, "FAILED")
     assert statuses(said)[0] == "STARTED"
     assert statuses(said).count("FAILED") == 1  # Z16
     assert [[0, 0], [32, 32]] in [tile for each in json.loads(said[-1]["failed_tiles"])
@@ -87,10 +87,10 @@ def test_a_topic_that_is_away_changes_nothing_and_hears_it_later(  # Z9
     assert report.outcomes == expected.outcomes == {"SUCCEEDED": N}
     with dask.config.set(channels):
         run(scene, client, tmp_path / "b")
-    said = statuses(world.heard_by(queue, 2))
-    assert said[0] == "STARTED"
-    assert said[-1] == "SUCCESS"
-    assert said.count("SUCCESS") == 1
+    # at least once: a call of the first run may have been on its way when the topic came back
+    said = list(dict.fromkeys(statuses(world.heard_until(queue, "SUCCESS"))))
+    assert [said[0], said[-1]] == ["STARTED", "SUCCESS"]
+    assert set(said[1:-1]) <= {"IN_PROGRESS"}
 
 
 def test_a_channel_that_cannot_be_is_refused_by_name(
