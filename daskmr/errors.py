@@ -19,6 +19,7 @@
     │   └── UnreachableError    nothing answers at the address
     ├── SinkError               results could not be written
     ├── StoreError              the job's parts could not be written or read back
+    │   └── BusyError           somebody else runs the job
     ├── ClusterError            no Dask cluster at the address, or one that cannot run daskmr
     │   ├── SchedulerLostError  the scheduler went away while it ran a job
     │   └── WorkerLostError     a worker went away while it ran a region
@@ -167,6 +168,10 @@ class SinkError(DaskmrError):
 
 class StoreError(DaskmrError):
     """A part of the job could not be written, or is not visible to the driver."""
+
+
+class BusyError(StoreError):
+    """Somebody else runs the job, and is alive."""
 
 
 class ClusterError(DaskmrError):

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from daskmr.core.events import Status, StatusEvent
-from daskmr.core.grid import Window
-from daskmr.core.report import JobReport
+from daskmr.core.events import Status, StatusEvent, region_status
+from daskmr.core.grid import Region, Window
+from daskmr.core.report import JobReport, TileStatus
 from daskmr.errors import CanceledError, JobError, RequestError, SourceChangedError
+from daskmr.pipeline.job import RegionSummary
 from daskmr.pipeline.progress import OnProgress, Progress
 from daskmr.status import STATUS, Courier
 from daskmr.store import JobFolder
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 CHANNELS = "daskmr.status"
 """Setting of `dask.config`: options by name of a channel, such as ``{"sns": {"topic": ARN}}``."""
+REGIONS = "daskmr.region-status"
+"""Setting of `dask.config`: whether the end of each region is said as well."""
 _STEP = 10
 """Percent between events of progress."""
 
 
-def courier() -> Courier | None:
+def configured() -> Courier | None:
     """Who takes events to the channels that the configuration names; None without any.
 
     Raises
@@ -41,6 +44,12 @@ def courier() -> Courier | None:
     return Courier(channels) if channels else None
 
 
+def _is_configured(name: str) -> bool:
+    import dask
+
+    return bool(dask.config.get(name, False))
+
+
 @dataclass
 class Announcer:
     """Says how one job comes along."""
@@ -55,6 +64,7 @@ class Announcer:
     """Whether a later run goes on where this one stops."""
     _started: float = field(default_factory=time.monotonic)
     _told: int = 0
+    _tells_regions: bool = field(default_factory=lambda: _is_configured(REGIONS))
 
     def started(self) -> None:
         """The job has begun, or goes on."""
@@ -72,6 +82,19 @@ class Announcer:
                 self._say(Status.IN_PROGRESS, text, progress=self._told)
 
         return tell
+
+    def region_ended(self, region: Region, summary: RegionSummary) -> None:
+        """A region has ended; said only where the configuration asks for it."""
+        if self.courier is None or not self._tells_regions:
+            return
+        n_failed = summary.outcomes.get(str(TileStatus.FAILED), 0)
+        took = summary.effort.times.get("region")
+        self._say(
+            Status(str(region_status(n_failed, summary.n_tiles))),
+            f"{summary.n_tiles - n_failed:,} of {summary.n_tiles:,} tiles",
+            region_id=region.id,
+            duration_ms=None if took is None else round(1000 * took.total_s),
+        )
 
     def ended(self, report: JobReport) -> None:
         """The job has its result."""
@@ -118,10 +141,20 @@ class Announcer:
 
 
 @contextmanager
-def announcing(plan: "Plan", folder: JobFolder, *, is_kept: bool) -> Iterator[Announcer]:
-    """An announcer for one run; what could not be said by its end is kept for the next."""
-    found = courier()
-    announcer = Announcer(plan, folder, found, is_kept)
+def announcing(
+    plan: "Plan", folder: JobFolder, *, is_kept: bool, courier: Courier | None = None
+) -> Iterator[Announcer]:
+    """An announcer for one run; what could not be said by its end is kept for the next.
+
+    Parameters
+    ----------
+    plan, folder, is_kept
+        As of `Announcer`.
+    courier
+        Says events of several jobs, and is left open; None: one of this run's own.
+    """
+    own = configured() if courier is None else None
+    announcer = Announcer(plan, folder, courier or own, is_kept)
     try:
         announcer.started()
         yield announcer
@@ -129,5 +162,5 @@ def announcing(plan: "Plan", folder: JobFolder, *, is_kept: bool) -> Iterator[An
         announcer.failed(error)
         raise
     finally:
-        if found is not None:
-            found.close()
+        if own is not None:
+            own.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -37,6 +37,8 @@ class FolderOverseer:
     """Told how far the job has come."""
     deadline_s: float | None
     """Seconds until tiles are given up."""
+    on_region: Callable[[Region, RegionSummary], None]
+    """Told of each region that has ended."""
     n_tiles: int = 0
     """Tiles that have ended under our eyes."""
     ended_regions: set[str] = field(default_factory=set)
@@ -81,6 +83,7 @@ class FolderOverseer:
         self.ended_regions.add(region.id)
         self.n_tiles += summary.n_tiles
         self.tracker.finished(summary.n_tiles, summary.effort.n_pixels)
+        self.on_region(region, summary)
         spent = summary.effort.times.get("region")
         self.journal.say(
             "region ended",

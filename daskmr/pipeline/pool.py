@@ -1,7 +1,8 @@
 """The workers of a Dask cluster, as `daskmr.pipeline.feed` wants them."""
 
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from daskmr.core.grid import Region
@@ -9,6 +10,7 @@ from daskmr.errors import SchedulerLostError, WorkerLostError
 from daskmr.image.base import Source
 from daskmr.pipeline import coordinator
 from daskmr.pipeline.cluster import Connection
+from daskmr.pipeline.execution import all_slots
 from daskmr.pipeline.graph import over_array, over_source, region_of
 from daskmr.pipeline.job import Job, RegionSummary
 
@@ -21,8 +23,13 @@ class DaskPool:
     """The cluster."""
     job: Job
     """What is run."""
+    _: KW_ONLY
     source: Source | None
     """The image, when workers can open it again."""
+    priority: int = 0
+    """Of the regions, among the tasks of the cluster."""
+    part: Callable[[int], int] = all_slots
+    """Of so many slots, those that may be filled."""
     data: Any = None
     """dask.array.Array of the image otherwise, see `daskmr.pipeline.graph.over_array`."""
     _lazy: dict[tuple[int, bool], tuple[Any, dict[Any, Any]]] = field(default_factory=dict)
@@ -32,16 +39,18 @@ class DaskPool:
         coordinator.install(self.connection.client)
 
     async def slots(self) -> int:
-        """Threads of all workers."""
+        """Threads of all workers that the job may fill."""
         self.connection.tend()
-        return await self.connection.n_slots()
+        return self.part(await self.connection.n_slots())
 
     async def run(self, region: Region, attempt: int, *, alone: bool) -> RegionSummary:
         """Run one region under a key of its own for each attempt."""
         from distributed import KilledWorker
 
         future = self.connection.client.compute(
-            self._block(region, attempt, alone=alone), optimize_graph=False
+            self._block(region, attempt, alone=alone),
+            optimize_graph=False,
+            priority=self.priority,
         )
         try:
             block = await future

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
-TOPIC = "daskmr-progress"
-"""Dask topic of the events ``{"job_id", "tiles", "pixels"}``."""
+_TOPIC = "daskmr-progress"
 _EVERY_S = 1.0
+
+
+def topic(job_id: str) -> str:
+    """Dask topic of the events ``{"tiles", "pixels"}`` of a job; a client hears each for one."""
+    return f"{_TOPIC}-{job_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class _Ticker:
         self.pixels += pixels
         now = monotonic()
         if now - self.told >= _EVERY_S:
-            self.send(TOPIC, {"job_id": self.job_id, "tiles": self.tiles, "pixels": self.pixels})
+            self.send(topic(self.job_id), {"tiles": self.tiles, "pixels": self.pixels})
             self.tiles, self.pixels, self.told = 0, 0, now
 
 
@@ -64,7 +68,6 @@ class Tracker:
     exact count.
     """
 
-    job_id: str
     n_tiles: int
     tell: OnProgress
     _early: tuple[int, int] = (0, 0)
@@ -75,8 +78,6 @@ class Tracker:
     def event(self, message: tuple[float, dict[str, object]]) -> None:
         """Take an event of the topic."""
         _, said = message
-        if said.get("job_id") != self.job_id:
-            return
         with self._lock:
             tiles, pixels = self._early
             self._early = (tiles + int(str(said["tiles"])), pixels + int(str(said["pixels"])))

@@ -6,13 +6,12 @@ request - plan - regions (read, encode, ask, decode, part) - merge - geolocate -
 import asyncio
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -25,26 +24,28 @@ from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.core.selection import Selection
 from daskmr.errors import JobError, RequestError, SchedulerLostError
 from daskmr.pipeline.account import Account, accounted
-from daskmr.pipeline.announce import announcing
+from daskmr.pipeline.announce import Announcer, announcing
 from daskmr.pipeline.attempts import Attempts
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.cluster import Connection, connect, patience_s
 from daskmr.pipeline.coverage import CoverageMap
 from daskmr.pipeline.describe import report_html, report_text
+from daskmr.pipeline.execution import Execution
 from daskmr.pipeline.feed import Feed
-from daskmr.pipeline.job import Job
+from daskmr.pipeline.job import Job, RegionSummary
 from daskmr.pipeline.journal import Journal
+from daskmr.pipeline.measures import measure_region, model_name, stage
 from daskmr.pipeline.merging import merged
-from daskmr.pipeline.output import Destination
 from daskmr.pipeline.overseer import FolderOverseer, give_up_all, stop_mark
 from daskmr.pipeline.plan import Plan
 from daskmr.pipeline.pool import DaskPool
 from daskmr.pipeline.preflight import preflight
-from daskmr.pipeline.progress import TOPIC, OnProgress, Tracker
+from daskmr.pipeline.progress import OnProgress, Tracker, topic
 from daskmr.pipeline.publication import publish, written
 from daskmr.pipeline.spool import Spool
 from daskmr.pipeline.workspace import Workspace, workspace
 from daskmr.sinks.base import Provenance
+from daskmr.status import Operation
 
 _MAX_SCHEDULERS = 5
 """Clusters that are tried one after the other while their schedulers go away."""
@@ -83,22 +84,6 @@ class Result:
         return report_html(self.report)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """How and where a plan is run."""
-
-    outputs: Sequence[Destination] = ()
-    """Where results go."""
-    cluster: dict[str, Any]
-    """Keyword arguments of `daskmr.pipeline.cluster.connect`."""
-    on_progress: OnProgress
-    """Told about once a second how far the job has come."""
-    store: str | None = None
-    """Where jobs are kept, so that a later run of the same job goes on; None for this run alone."""
-    load: bool = True
-    """Whether the features are loaded into memory at the end."""
-
-
 def run_plan(plan: Plan, how: Execution) -> Result:
     """Run a plan to its end.
 
@@ -110,16 +95,20 @@ def run_plan(plan: Plan, how: Execution) -> Result:
         When the cluster, the endpoint, the store or a sink could not be used.
     """
     started = perf_counter()
+    about = {"model_name": model_name(plan.model), "input_format": plan.info.format}
     with ExitStack() as outer:
+        outer.enter_context(how.meter.timed(Operation.IMAGE, **about))
         with ExitStack() as inner:
             connection = inner.enter_context(connect(**how.cluster)) if how.store is None else None
             space = outer.enter_context(
                 workspace(plan, how.outputs, how.store, connection=connection)
             )
             journal = outer.enter_context(Journal(space.folder, space.epoch, is_kept=space.is_kept))
-            announcer = outer.enter_context(announcing(plan, space.folder, is_kept=space.is_kept))
+            announcer = outer.enter_context(
+                announcing(plan, space.folder, is_kept=space.is_kept, courier=how.courier)
+            )
             how = replace(how, on_progress=announcer.listening(how.on_progress))
-            run = _Run(plan=plan, how=how, space=space, journal=journal)
+            run = _Run(plan=plan, how=how, space=space, journal=journal, announcer=announcer)
             n_now = _run_all(run, connection)
         result = _finished(run, started=started, n_now=n_now)
         announcer.ended(result.report)
@@ -143,6 +132,20 @@ class _Run:
     how: Execution
     space: Workspace
     journal: Journal
+    announcer: Announcer
+
+    def told_of(self, job: Job) -> Callable[[Region, RegionSummary], None]:
+        """What is told of regions of a job that have ended."""
+
+        def tell(region: Region, summary: RegionSummary) -> None:
+            measure_region(self.how.meter, job.asking, summary)
+            self.announcer.region_ended(region, summary)
+
+        return tell
+
+    def stage(self, operation: Operation) -> AbstractContextManager[None]:
+        """Measure a stage of the whole job."""
+        return stage(self.how.meter, operation, job_id=self.plan.settings.job_id)
 
 
 def _run_all(run: _Run, connection: Connection | None) -> int:
@@ -172,10 +175,11 @@ def _run_all(run: _Run, connection: Connection | None) -> int:
                 journal=journal,
                 tracker=_tracker(job, missing, how.on_progress),
                 deadline_s=plan.settings.deadline_s,
+                on_region=run.told_of(job),
             )
             journal.say("started", regions=len(missing), workers=made.n_workers(), round=number)
             try:
-                _run_regions(plan, made, overseer, missing=missing)
+                _run_regions(run, made, overseer, missing=missing)
                 break
             except SchedulerLostError as error:
                 journal.say("scheduler lost", message=str(error))
@@ -210,19 +214,25 @@ def _tracker(job: Job, missing: Sequence[Region], tell: OnProgress) -> Tracker:
     """How far the job has come, what is done already included."""
     n_tiles = int(job.selection.mask.sum())
     n_missing = sum(int(job.selection.of_region(region).sum()) for region in missing)
-    tracker = Tracker(job_id=job.job_id, n_tiles=n_tiles, tell=tell)
+    tracker = Tracker(n_tiles=n_tiles, tell=tell)
     tracker.finished(n_tiles - n_missing, 0)
     return tracker
 
 
 def _run_regions(
-    plan: Plan, connection: Connection, overseer: FolderOverseer, *, missing: Sequence[Region]
+    run: _Run, connection: Connection, overseer: FolderOverseer, *, missing: Sequence[Region]
 ) -> None:
     """Run regions on one cluster."""
-    job = overseer.job
+    job, how, image = overseer.job, run.how, run.plan.image
     preflight(connection, job)
-    source = plan.image.source
-    pool = DaskPool(connection, job, source, None if source else plan.data.data)
+    pool = DaskPool(
+        connection,
+        job,
+        source=image.source,
+        data=None if image.source else run.plan.data.data,
+        priority=how.priority,
+        part=how.slots,
+    )
     causes = {
         name: said
         for name, said in overseer.space.folder.attempts().items()
@@ -230,7 +240,7 @@ def _run_regions(
     }
     feed = Feed(missing, pool, overseer, Attempts.of(causes), patience_s())
     try:
-        with _listening(connection, overseer.tracker):
+        with _listening(connection, job.job_id, overseer.tracker):
             _driven(connection, feed)
     except TimeoutError:
         give_up_all(job, [r for r in missing if r.id not in overseer.ended_regions])
@@ -256,13 +266,15 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
     plan, how, space, journal = run.plan, run.how, run.space, run.journal
     with TemporaryDirectory(prefix="daskmr-") as scratch, ExitStack() as stack:
         coverage = Path(scratch) / "coverage.geojson"
-        account = _accounted(plan, space, coverage)
+        with run.stage(Operation.AGGREGATION):
+            account = _accounted(plan, space, coverage)
         spool = stack.enter_context(Spool(plan.regions.grid, account.counts, plan.sensor))
         n_truncated = 0
-        for table in _merged(run, account):
-            n_truncated += _n_truncated(plan, table)
-            spool.add(table)
-        spool.close()
+        with run.stage(Operation.SELECTION):
+            for table in _merged(run, account):
+                n_truncated += _n_truncated(plan, table)
+                spool.add(table)
+            spool.close()
         report = account.report(
             plan,
             n_merged=spool.n_rows,
@@ -272,13 +284,14 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
         journal.say("merged", features=account.n_features, merged=spool.n_rows)
         _judge(report)
         space.check()
-        publication = written(
-            spool,
-            coverage,
-            outputs=how.outputs,
-            folder=space.folder if space.is_kept else None,
-            provenance=provenance(plan),
-        )
+        with run.stage(Operation.DISSEMINATION):
+            publication = written(
+                spool,
+                coverage,
+                outputs=how.outputs,
+                folder=space.folder if space.is_kept else None,
+                provenance=provenance(plan),
+            )
         wall = perf_counter() - started
         report = replace(
             report,
@@ -323,12 +336,12 @@ def _n_truncated(plan: Plan, table: gpd.GeoDataFrame) -> int:
 
 
 @contextmanager
-def _listening(connection: Connection, tracker: Tracker) -> Iterator[None]:
-    connection.client.subscribe_topic(TOPIC, tracker.event)
+def _listening(connection: Connection, job_id: str, tracker: Tracker) -> Iterator[None]:
+    connection.client.subscribe_topic(topic(job_id), tracker.event)
     try:
         yield
     finally:
-        connection.client.unsubscribe_topic(TOPIC)
+        connection.client.unsubscribe_topic(topic(job_id))
 
 
 def _judge(report: JobReport) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from daskmr.errors import StoreError
+from daskmr.errors import BusyError, StoreError
 from daskmr.store.places import Place
 
 NAME = "lease.json"
@@ -59,7 +59,7 @@ class Lease:
 
         Raises
         ------
-        StoreError
+        BusyError
             When its holder is alive.
         """
         while not self.attempt():
@@ -70,7 +70,7 @@ class Lease:
 
         Raises
         ------
-        StoreError
+        BusyError
             When its holder was seen to be alive.
         """
         if not self._watched:
@@ -81,7 +81,7 @@ class Lease:
             now = self._read()
             if now != self._watched and not json.loads(now).get("released"):
                 msg = f"{self.place.url}: the job is being run by {json.loads(now)['owner']}"
-                raise StoreError(msg)
+                raise BusyError(msg)
             self._watched = now
         held = json.loads(self._watched)
         is_free = held.get("released") or is_gone(held) or self.clock() - self._since >= EXPIRES_S

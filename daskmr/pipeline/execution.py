@@ -1,0 +1,38 @@
+"""How and where a plan is run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from daskmr.pipeline.output import Destination
+from daskmr.pipeline.progress import OnProgress
+from daskmr.status import Courier, Meter
+
+
+def all_slots(n: int) -> int:
+    """A cluster is the job's alone."""
+    return n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How and where a plan is run."""
+
+    outputs: Sequence[Destination] = ()
+    """Where results go."""
+    cluster: dict[str, Any]
+    """Keyword arguments of `daskmr.pipeline.cluster.connect`."""
+    on_progress: OnProgress
+    """Told about once a second how far the job has come."""
+    store: str | None = None
+    """Where jobs are kept, so that a later run of the same job goes on; None for this run alone."""
+    load: bool = True
+    """Whether the features are loaded into memory at the end."""
+    priority: int = 0
+    """Whose regions Dask runs first, among jobs of one cluster: those of the highest."""
+    slots: Callable[[int], int] = all_slots
+    """Of so many slots of the cluster, those that the job may fill."""
+    courier: Courier | None = None
+    """Says how the job comes along; None: one of its own, as the configuration has it."""
+    meter: Meter = field(default_factory=Meter)
+    """Told what things took."""
