@@ -4,7 +4,8 @@
 
     DaskmrError
     ├── RequestError            the request, an option or a combination of them is wrong
-    │   └── UnknownNameError    a model, format or merge name that is not in its table
+    │   ├── UnknownNameError    a model, format or merge name that is not in its table
+    │   └── ConflictError       another request has taken the name of the job
     ├── ImageError              the image cannot be opened, or is not one we can run
     │   ├── ImageReadError      one window of an open image cannot be read
     │   └── SourceChangedError  the image is not the one that the job began with
@@ -23,6 +24,7 @@
     ├── ClusterError            no Dask cluster at the address, or one that cannot run daskmr
     │   ├── SchedulerLostError  the scheduler went away while it ran a job
     │   └── WorkerLostError     a worker went away while it ran a region
+    ├── HandedBackError         this process was told to let the job go; another can go on
     └── JobError                the job as a whole failed
         └── CanceledError       it was stopped
 
@@ -61,6 +63,10 @@ class RequestError(DaskmrError):
 
 class UnknownNameError(RequestError):
     """A name that is not in its table; the message lists the known ones."""
+
+
+class ConflictError(RequestError):
+    """Another request has taken the name of the job."""
 
 
 class ImageError(DaskmrError):
@@ -198,6 +204,10 @@ class WorkerLostError(ClusterError):
     def __init__(self, message: str, *, alone: bool = False) -> None:
         super().__init__(message)
         self.alone = alone
+
+
+class HandedBackError(DaskmrError):
+    """The driver was told to let the job go; what was committed is kept."""
 
 
 class JobError(DaskmrError):

@@ -5,6 +5,7 @@ they run out; `forget` throws away those that a service refused.
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +24,9 @@ from daskmr.errors import (
 )
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 60
-_SESSION_NAME = "daskmr"
 _ROLE_S = 3600
+"""Seconds of a role; botocore renews it when three quarters of these are over."""
+_MAX_NAME = 64
 _FRESH_S = 5.0
 _CLIENTS = 64
 _THROTTLED = frozenset(
@@ -49,6 +51,16 @@ class Identity:
     """ARN of a role to assume; empty for whoever this process is."""
     region: str | None = None
     """Region; None for the configured one."""
+    external_id: str = ""
+    """What the role's owner asks for from whoever acts for others; empty for nothing."""
+    session: str = "daskmr"
+    """What the session is called in the owner's records."""
+    policy: str = ""
+    """JSON that narrows what the session may do (`daskmr.aws.policies`); empty for nothing."""
+
+
+OURSELVES = Identity()
+"""Whoever this process is, in the configured region."""
 
 
 @dataclass
@@ -62,7 +74,7 @@ _LOCK = threading.RLock()
 _SESSIONS: dict[tuple[int, Identity], _Session] = {}
 
 
-def client(service: str, identity: Identity = Identity()) -> Any:
+def client(service: str, identity: Identity = OURSELVES) -> Any:
     """A client, one for each process, service and identity.
 
     Raises
@@ -159,11 +171,17 @@ def _made(identity: Identity) -> Any:
     if not identity.role:
         return session
     own = _session(Identity(region=identity.region)).session
+    extra: dict[str, Any] = {
+        "RoleSessionName": re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", identity.session)[:_MAX_NAME],
+        "DurationSeconds": _ROLE_S,
+    }
+    extra |= {"ExternalId": identity.external_id} if identity.external_id else {}
+    extra |= {"Policy": identity.policy} if identity.policy else {}
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=own.create_client,
         source_credentials=own.get_credentials(),
         role_arn=identity.role,
-        extra_args={"RoleSessionName": _SESSION_NAME, "DurationSeconds": _ROLE_S},
+        extra_args=extra,
     )
     session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other way
         refresh_using=fetcher.fetch_credentials, method="assume-role"
@@ -178,12 +196,31 @@ def faults() -> tuple[type[Exception], ...]:
     return BotoCoreError, ClientError
 
 
-def upload(path: Path, bucket: str, key: str) -> None:
-    """Copy a file to S3, in parts when it is large; the object appears when all are there."""
+def upload(
+    path: Path,
+    where: str,
+    *,
+    identity: Identity = OURSELVES,
+    options: Mapping[str, str] | None = None,
+) -> None:
+    """Copy a file to S3, in parts when it is large; the object appears when all are there.
+
+    Parameters
+    ----------
+    path
+        The file.
+    where
+        ``s3://bucket/key``.
+    identity
+        Who writes.
+    options
+        Parameters of PutObject, such as ``ACL`` or ``ServerSideEncryption``.
+    """
     from s3transfer.manager import TransferManager
 
-    with TransferManager(client("s3")) as manager:
-        manager.upload(str(path), bucket, key).result()
+    bucket, _, key = where.removeprefix("s3://").partition("/")
+    with TransferManager(client("s3", identity)) as manager:
+        manager.upload(str(path), bucket, key, extra_args=dict(options or {})).result()
 
 
 @contextmanager

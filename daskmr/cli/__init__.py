@@ -10,7 +10,7 @@ import sys
 import click
 
 from daskmr import __version__
-from daskmr.cli import kept, models, running
+from daskmr.cli import kept, models, queued, running
 from daskmr.errors import DaskmrError
 
 _INTERRUPTED = 130
@@ -56,6 +56,9 @@ def main() -> None:
 for command in (
     running.plan_command,
     running.run_command,
+    queued.submit_command,
+    queued.validate_command,
+    queued.listen_command,
     kept.status_command,
     kept.logs_command,
     kept.report_command,

@@ -62,6 +62,8 @@ class Delivery:
     """Records that were sent again."""
     n_spilled: int = 0
     """Records that point to a feature which is too large for one."""
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``sha256`` and ``bytes`` of the files that were written, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

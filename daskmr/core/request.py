@@ -5,7 +5,6 @@ is wrong is told in one error that names each field.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -27,17 +26,15 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from daskmr.core._document import document
 from daskmr.core.grid import Size
 from daskmr.core.roi import parse_roi
 from daskmr.errors import RequestError
 
-MAX_BYTES = 256 * 2**10
-"""Most bytes of a request."""
 MAX_PROPERTIES_BYTES = 64 * 2**10
 """Most bytes of a request's own feature properties."""
 MAX_TILE = 8192
 """Most pixels along a side of a tile."""
-_MAX_DEPTH = 40
 _MAX_PROBLEMS = 100
 _JOB_ID = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$"
 _ARN = r"^(arn:\S+)?$"
@@ -210,8 +207,17 @@ class ImageRequest(_Part):
     """Merged into every feature, in this order."""
     post_processing: Annotated[tuple[Step, ...], Field(max_length=1)] = ()
     """At most one FEATURE_DISTILLATION; NMS without it."""
+    priority: Annotated[int, Field(ge=-100, le=100, strict=True)] = 0
+    """Requests of a higher one start before those of a lower one; Model Runner has none."""
     warnings: Annotated[tuple[str, ...], Field(exclude=True, repr=False)] = ()
     """What was ignored."""
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """Names of its jobs, one an image: its own for one image, numbered ones for several."""
+        if len(self.image_urls) == 1:
+            return (self.job_id,)
+        return tuple(f"{self.job_id}-{i}" for i in range(1, len(self.image_urls) + 1))
 
     @property
     def merging(self) -> Merging:
@@ -234,7 +240,7 @@ class ImageRequest(_Part):
         RequestError
             One sentence for each bad field, with its path and value.
         """
-        fields, problems = _current(_document(text))
+        fields, problems = _current(document(text))
         try:
             request = cls.model_validate(fields)
         except ValidationError as error:
@@ -284,54 +290,6 @@ class ImageRequest(_Part):
             msg = f"not less than imageProcessorTileSize {tile}"
             raise ValueError(msg)
         return overlap
-
-
-def _document(text: object) -> dict[str, Any]:
-    """The JSON object that is meant: small, shallow, all of it such that JSON can say it."""
-    try:
-        return _read(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        msg = f"request: not the JSON object of a request: {' '.join(str(error).split())[:200]}"
-        raise RequestError(msg) from None
-
-
-def _read(text: object) -> dict[str, Any]:
-    raw = json.dumps(dict(text), allow_nan=False) if isinstance(text, Mapping) else text
-    raw = raw.encode() if isinstance(raw, str) else raw
-    if not isinstance(raw, bytes | bytearray):
-        msg = f"it is of type {type(text).__name__}"
-        raise TypeError(msg)
-    if len(raw) > MAX_BYTES:
-        msg = f"{len(raw):,} bytes, more than {MAX_BYTES:,}"
-        raise ValueError(msg)
-    value = json.loads(raw, object_pairs_hook=_once, parse_constant=_number, parse_float=_number)
-    if not isinstance(value, dict) or _depth(value) > _MAX_DEPTH:
-        msg = f"it is of type {type(value).__name__}, or nested deeper than {_MAX_DEPTH}"
-        raise TypeError(msg)
-    json.dumps(value, ensure_ascii=False).encode()  # fails for half a surrogate pair
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            msg = f"key {_shown(name)} stands twice"
-            raise ValueError(msg)
-        found[name] = value
-    return found
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(float(text)):  # also NaN and Infinity, which are no JSON
-        msg = f"{text[:40]} is not a JSON number"
-        raise ValueError(msg)
-    return float(text)
-
-
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 _NAMES = {

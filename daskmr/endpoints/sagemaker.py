@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from daskmr import aws
 from daskmr.aws import Identity
+from daskmr.aws.policies import invoking
 from daskmr.aws.sagemaker import describe, endpoint_capacity
 from daskmr.core.capacity import choose_variant
 from daskmr.core.wire import Answer
@@ -62,7 +63,11 @@ class SageMakerEndpoint:
     parameters: tuple[tuple[str, str], ...] = ()
     """Parameters of InvokeEndpoint, see `PARAMETERS`; others are left out."""
     role: str = ""
-    """ARN of a role to call it with."""
+    """ARN of a role to call it with; its session can do nothing else."""
+    external_id: str = ""
+    """What the role's owner asks for; empty for nothing."""
+    session: str = "daskmr"
+    """What the session of the role is called."""
     region: str | None = None
     """Region of the endpoint; None: the configured one."""
     concurrency: int | Literal["auto"] = "auto"
@@ -123,6 +128,14 @@ class SageMakerEndpoint:
             component=self._said("InferenceComponentName"),
         )
 
+    def instances(self) -> int:
+        """Instances of what is called, at least 1; also 1 when nobody tells."""
+        try:
+            variants = describe(self.endpoint, self.identity).variants
+        except (EndpointError, RequestError):
+            return 1
+        return max(1, sum(v.instances for v in variants if self._variant in {"", v.name}))
+
     async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
         """One attempt at one tile."""
         headers = {"Content-Type": content_type, **headers_of(self.parameters)}
@@ -155,7 +168,13 @@ class SageMakerEndpoint:
     @property
     def identity(self) -> Identity:
         """Who calls."""
-        return Identity(role=self.role, region=self.region)
+        return Identity(
+            role=self.role,
+            region=self.region,
+            external_id=self.external_id,
+            session=self.session,
+            policy=invoking(self.role, self.endpoint) if self.role else "",
+        )
 
     def _signed(
         self, action: str, payload: bytes, headers: Mapping[str, str]

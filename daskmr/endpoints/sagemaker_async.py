@@ -35,6 +35,10 @@ class SageMakerAsyncEndpoint:
     """Parameters of InvokeEndpointAsync, named as those of InvokeEndpoint."""
     role: str = ""
     """ARN of a role to call it with."""
+    external_id: str = ""
+    """What the role's owner asks for; empty for nothing."""
+    session: str = "daskmr"
+    """What the session of the role is called."""
     region: str | None = None
     """Region of the endpoint; None: the configured one."""
     concurrency: int | Literal["auto"] = "auto"
@@ -88,12 +92,22 @@ class SageMakerAsyncEndpoint:
     @property
     def identity(self) -> Identity:
         """Who calls."""
-        return Identity(role=self.role, region=self.region)
+        return Identity(
+            role=self.role,
+            region=self.region,
+            external_id=self.external_id,
+            session=self.session,
+        )
 
     @property
     def _runtime(self) -> SageMakerEndpoint:
         return SageMakerEndpoint(
-            endpoint=self.endpoint, parameters=self.parameters, role=self.role, region=self.region
+            endpoint=self.endpoint,
+            parameters=self.parameters,
+            role=self.role,
+            region=self.region,
+            external_id=self.external_id,
+            session=self.session,
         )
 
     async def _begun(self, url: str, content_type: str) -> tuple[str, str]:

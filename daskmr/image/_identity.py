@@ -6,16 +6,25 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from daskmr import aws
+from daskmr.aws import OURSELVES, Identity
 from daskmr.errors import EndpointError, SourceChangedError
 
 _TIMEOUT_S = 10.0
 
 
-def identity(url: str) -> str:
-    """Size and time of change of a file, ETag of an object; "" for not known."""
+def identity(url: str, reader: Identity = OURSELVES) -> str:
+    """Size and time of change of a file, ETag of an object; "" for not known.
+
+    Parameters
+    ----------
+    url
+        The image.
+    reader
+        Who asks for objects of S3.
+    """
     parts = urlsplit(url)
     if parts.scheme == "s3":
-        return _of_object(parts.netloc, parts.path.lstrip("/"))
+        return _of_object(parts.netloc, parts.path.lstrip("/"), reader)
     if parts.scheme in {"http", "https"}:
         return _of_page(url)
     if "://" in url:
@@ -27,7 +36,7 @@ def identity(url: str) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def check(url: str, planned: str) -> None:
+def check(url: str, planned: str, *, reader: Identity = OURSELVES) -> None:
     """Refuse an image that is not the one that was planned; one that cannot be asked passes.
 
     Raises
@@ -35,17 +44,17 @@ def check(url: str, planned: str) -> None:
     SourceChangedError
         When it is another one.
     """
-    found = identity(url) if planned else ""
+    found = identity(url, reader) if planned else ""
     if found and found != planned:
         place = urlsplit(url)._replace(query="").geturl()
         msg = f"{place}: the image has changed since it was planned"
         raise SourceChangedError(msg)
 
 
-def _of_object(bucket: str, key: str) -> str:
+def _of_object(bucket: str, key: str, reader: Identity) -> str:
     try:
         with aws.translated(f"s3://{bucket}/{key}"):
-            found = aws.client("s3").head_object(Bucket=bucket, Key=key)
+            found = aws.client("s3", reader).head_object(Bucket=bucket, Key=key)
     except EndpointError:  # not ours to ask, or gone: opening it says so
         return ""
     return f"{found['ContentLength']}-{found['ETag']}"

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from daskmr.aws import OURSELVES, Identity
 from daskmr.errors import ImageError
+from daskmr.image._objects import Opener
 
 CACHE_MB = 128
 """GDAL's block cache, for each process."""
@@ -67,6 +69,8 @@ class Door:
     """Hosts, ``host:port`` for a port of their own, that untrusted https URLs may name."""
     buckets: tuple[str, ...] = ()
     """Buckets that untrusted s3 URLs may name."""
+    identity: Identity = OURSELVES
+    """Who reads s3 URLs."""
 
     def gdal_path(self, url: str) -> str:
         """What GDAL is given for a URL; nothing but the forms below is.
@@ -110,10 +114,10 @@ class Door:
         """
         import rasterio
 
-        path = self.gdal_path(url)
+        path, options = self._opened(url)
         with self.env(url):
             try:
-                dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
+                dataset = rasterio.open(path, sharing=False, **options, **self._hidden(for_pixels))
             except IndexError as error:  # what rasterio makes of a file without a raster
                 raise refused(url, "holds no image") from error
             except faults() as error:
@@ -141,11 +145,12 @@ class Door:
         import rioxarray
 
         self.open(url).close()
-        path = self.gdal_path(url)
+        path, options = self._opened(url)
         with self.env(url):
             return rioxarray.open_rasterio(
-                path, chunks=dict(chunks), lock=False, cache=False, **self._hidden(for_pixels=True)
-            )
+                path, chunks=dict(chunks), lock=False, cache=False, **options,
+                **self._hidden(for_pixels=True),
+            )  # fmt: skip
 
     @contextmanager
     def env(self, url: str) -> Iterator[None]:
@@ -163,9 +168,23 @@ class Door:
         if self.trust is Trust.UNTRUSTED:
             options["GDAL_PAM_ENABLED"] = "NO"
         # Without a session given, rasterio would build one of boto3 for every local file as well.
-        session = {} if url.startswith("s3://") else {"session": DummySession()}
+        is_ours = url.startswith("s3://") and not self.identity.role
+        session = {} if is_ours else {"session": DummySession()}
         with rasterio.Env(**session, **options):
             yield
+
+    def _opened(self, url: str) -> tuple[str, dict[str, Any]]:
+        """What rasterio is given for a URL, and by which means it opens that."""
+        path = self.gdal_path(url)
+        if not (self.identity.role and path.startswith("/vsis3/")):
+            return path, {}
+        bucket, _, key = path.removeprefix("/vsis3/").partition("/")
+        opener = Opener(bucket, key, self.identity)
+        try:
+            opener(opener.path).close()  # rasterio would not say why it cannot
+        except OSError as error:
+            raise refused(url, f"cannot be read as {self.identity.role}: {error}") from error
+        return opener.path, {"opener": opener}
 
     def _s3(self, url: str) -> str:
         bucket, _, key = url.removeprefix("s3://").partition("/")

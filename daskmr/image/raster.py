@@ -35,7 +35,7 @@ class RasterSource:
     def header(self) -> ImageInfo:
         """The image's header; reads no pixel."""
         with self._header() as dataset:
-            return _info(self.url, dataset, identity(self.url))
+            return _info(self.url, dataset, identity(self.url, self.door.identity))
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window, shape (band, y, x)."""
@@ -104,7 +104,7 @@ class RasterSource:
 
     def check(self) -> None:
         """Refuse an image that is not the one that was planned."""
-        check(self.url, self.etag)
+        check(self.url, self.etag, reader=self.door.identity)
 
 
 def _handle(source: RasterSource) -> Any:

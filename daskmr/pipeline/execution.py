@@ -9,6 +9,11 @@ from daskmr.pipeline.progress import OnProgress
 from daskmr.status import Courier, Meter
 
 
+def never() -> bool:
+    """Nobody wants the job to be let go."""
+    return False
+
+
 def all_slots(n: int) -> int:
     """A cluster is the job's alone."""
     return n
@@ -32,6 +37,8 @@ class Execution:
     """Whose regions Dask runs first, among jobs of one cluster: those of the highest."""
     slots: Callable[[int], int] = all_slots
     """Of so many slots of the cluster, those that the job may fill."""
+    let_go: Callable[[], bool] = never
+    """Whether the job is to be left where it is, for another process to go on with."""
     courier: Courier | None = None
     """Says how the job comes along; None: one of its own, as the configuration has it."""
     meter: Meter = field(default_factory=Meter)

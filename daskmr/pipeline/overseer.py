@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from daskmr.core.grid import Region
-from daskmr.errors import CanceledError, SourceChangedError
+from daskmr.errors import CanceledError, HandedBackError, SourceChangedError
 from daskmr.pipeline.attempts import cause_of
+from daskmr.pipeline.execution import never
 from daskmr.pipeline.halt import CANCELED, DEADLINE, SOURCE_CHANGED
 from daskmr.pipeline.job import Job, RegionSummary
 from daskmr.pipeline.journal import Journal
@@ -39,6 +40,8 @@ class FolderOverseer:
     """Seconds until tiles are given up."""
     on_region: Callable[[Region, RegionSummary], None]
     """Told of each region that has ended."""
+    let_go: Callable[[], bool] = never
+    """Whether the job is to be left where it is."""
     n_tiles: int = 0
     """Tiles that have ended under our eyes."""
     ended_regions: set[str] = field(default_factory=set)
@@ -55,10 +58,15 @@ class FolderOverseer:
             When somebody else runs the job by now.
         CanceledError
             When the job was stopped.
+        HandedBackError
+            When it is to be left where it is.
         TimeoutError
             When regions are still out well after the deadline.
         """
         self.space.check()
+        if self.let_go():
+            msg = f"job {self.job.job_id}: left where it is"
+            raise HandedBackError(msg)
         now = monotonic()
         if now - self._looked < _LOOK_S:
             return

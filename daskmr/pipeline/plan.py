@@ -1,7 +1,7 @@
 """Plans: everything that is decided before a pixel is read or an endpoint is called."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daskmr.core.grid import RegionGrid, Size, TileGrid, Window
@@ -105,8 +105,17 @@ class Plan:
         return plan_html(self)
 
 
-def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
+def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = True) -> Plan:
     """The plan of a job; reads headers, opens no connection to the model, reads no pixel.
+
+    Parameters
+    ----------
+    image, model
+        As for `daskmr.plan`.
+    settings
+        Options.
+    is_trusted
+        Whether the model was named by a person here, who may name modules and private addresses.
 
     Raises
     ------
@@ -118,7 +127,8 @@ def make_plan(image: Any, model: Any, settings: Settings) -> Plan:
     merge = merger(settings.merge, {"iou_threshold": settings.iou})
     tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
     answers = AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes))
-    endpoint = choose(model, parameters=settings.parameters, hints=hints(model, settings))
+    known = replace(hints(model, settings), is_trusted=is_trusted)
+    endpoint = choose(model, parameters=settings.parameters, hints=known)
     opened = open_image(image)
     if isinstance(endpoint, Endpoint):
         tile_encoder.check(opened.info)

@@ -11,12 +11,10 @@ from typing import Any
 from daskmr import __version__
 from daskmr.core.report import Delivery, JobReport
 from daskmr.errors import SinkError, StoreError
-from daskmr.pipeline.output import Destination, StreamOutput
+from daskmr.pipeline.output import Destination, StreamOutput, digest
 from daskmr.sinks import write
 from daskmr.sinks.base import Provenance, Rows
 from daskmr.store import JobFolder
-
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +68,9 @@ def written(
     if folder is not None:
         with tempfile.TemporaryDirectory(prefix="daskmr-") as scratch:
             (made,) = write(rows, scratch, ["parquet"], provenance=provenance)
-            told = digest(made)
+            told = digest(Path(made))
             results[folder.keep(Path(made), told["sha256"])] = told
-        told = digest(str(coverage))
+        told = digest(coverage)
         results[folder.keep(coverage, told["sha256"], kind="coverage")] = told
     deliveries, errors = [], []
     for output in outputs:
@@ -84,7 +82,7 @@ def written(
             deliveries.append(Delivery(to=output.name, is_done=False, message=str(error)))
             continue
         deliveries.append(found)
-        results |= {url.rpartition("/")[2]: digest(url) for url in found.outputs}
+        results |= {name: dict(said) for name, said in found.files.items()}
         if folder is not None:
             folder.place.create(mark, json.dumps(asdict(found), sort_keys=True).encode())
     if errors and len(errors) == len(outputs):
@@ -137,15 +135,3 @@ def _same(before: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Whether two manifests say the same of what both of them name."""
     both = before["results"].keys() & manifest["results"].keys()
     return bool(both) and all(before["results"][n] == manifest["results"][n] for n in both)
-
-
-def digest(url: str) -> dict[str, Any]:
-    """Length and SHA-256 of a file."""
-    import fsspec
-
-    sha, n_bytes = hashlib.sha256(), 0
-    with fsspec.open(url, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            sha.update(chunk)
-            n_bytes += len(chunk)
-    return {"sha256": sha.hexdigest(), "bytes": n_bytes}

@@ -1,13 +1,24 @@
 """Model Runner requests as calls of `daskmr.run`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from daskmr.core.request import ImageRequest, KinesisOutput, Output
+from daskmr.aws import Identity
+from daskmr.core.request import ImageRequest, Output
 from daskmr.errors import RequestError
+from daskmr.image import Door, open_image
+
+ExternalId = Callable[[str], str]
+"""What goes with a role that is assumed; empty for nothing."""
 
 
-def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
+def _none(_role: str) -> str:
+    return ""
+
+
+def jobs(
+    request: ImageRequest, out: str | None, *, external_id: ExternalId = _none
+) -> list[dict[str, Any]]:
     """Keyword arguments of `daskmr.run`, one set for each image of a request.
 
     Parameters
@@ -16,6 +27,8 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
         What is asked for.
     out
         Where results go instead of the request's outputs; None takes those.
+    external_id
+        What goes with a role.
 
     Raises
     ------
@@ -25,10 +38,12 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
     problems = list(_problems(request, out))
     if problems:
         raise RequestError(*problems)
-    outputs = [] if out is not None else [_said(output) for output in request.outputs]
+    outputs = []
+    if out is None:
+        outputs = [_said(output, request.job_id, external_id) for output in request.outputs]
     merging = request.merging
     common = {
-        **_model(request),
+        **_model(request, external_id),
         "parameters": dict(request.image_processor_parameters),
         "tile_size": request.image_processor_tile_size,
         "overlap": request.image_processor_tile_overlap,
@@ -41,48 +56,51 @@ def jobs(request: ImageRequest, out: str | None) -> list[dict[str, Any]]:
         "out": out,
         "outputs": outputs,
     }
-    names = _names(request)
     return [
-        {**common, "image": url, "job_id": name}
-        for url, name in zip(request.image_urls, names, strict=True)
+        {**common, "image": _image(url, request, external_id), "job_id": name}
+        for url, name in zip(request.image_urls, request.job_ids, strict=True)
     ]
 
 
-def _model(request: ImageRequest) -> dict[str, Any]:
+def _image(url: str, request: ImageRequest, external_id: ExternalId) -> Any:
+    """The URL of an image; one that is read with a role is open."""
+    role = request.image_read_role
+    if not role:
+        return url
+    identity = Identity(role=role, external_id=external_id(role), session=session(request.job_id))
+    return open_image(url, door=Door(identity=identity))
+
+
+def session(job_id: str) -> str:
+    """What the sessions of a request's roles are called in their owners' records."""
+    return f"daskmr-{job_id}"
+
+
+def _model(request: ImageRequest, external_id: ExternalId) -> dict[str, Any]:
     """The endpoint, and the role to call it with."""
     processor = request.image_processor
     if processor.type == "HTTP_ENDPOINT":
         return {"model": processor.name}
-    role = {"role": processor.assumed_role} if processor.assumed_role else {}
+    who = _who(processor.assumed_role, request.job_id, external_id)
+    role = {"role": processor.assumed_role, **who} if processor.assumed_role else {}
     return {"model": f"sagemaker://{processor.name}", "endpoint_options": role}
 
 
-def _names(request: ImageRequest) -> list[str]:
-    """The job's own name for one image; numbered names for several."""
-    if len(request.image_urls) == 1:
-        return [request.job_id]
-    return [f"{request.job_id}-{i}" for i in range(1, len(request.image_urls) + 1)]
+def _who(role: str, job_id: str, external_id: ExternalId) -> dict[str, str]:
+    found = external_id(role) if role else ""
+    named = {"session": session(job_id)} if role else {}
+    return named | ({"external_id": found} if found else {})
 
 
-def _said(output: Output) -> dict[str, Any]:
+def _said(output: Output, job_id: str, external_id: ExternalId) -> dict[str, Any]:
     """An output in the words of requests, without what it leaves out."""
-    return output.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {
-        "type": output.type
-    }
+    said = output.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    who = _who(output.assumed_role or output.role, job_id, external_id)
+    if "external_id" in who:
+        who["externalId"] = who.pop("external_id")
+    return {**said, **who, "type": output.type}
 
 
 def _problems(request: ImageRequest, out: str | None) -> Iterator[str]:
-    if request.image_read_role:
-        yield f"imageReadRole: {request.image_read_role!r}: images are read with our own role yet"
-    if out is None:
-        yield from _unwritable(request)
-
-
-def _unwritable(request: ImageRequest) -> Iterator[str]:
-    if not request.outputs:
+    if out is None and not request.outputs:
         yield "outputs: none given; name one, or say where results go"
-    for output in request.outputs:
-        if isinstance(output, KinesisOutput):
-            continue
-        if output.role or output.assumed_role:
-            yield f"outputs: role {output.role or output.assumed_role!r} cannot be assumed yet"

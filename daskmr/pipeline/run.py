@@ -176,6 +176,7 @@ def _run_all(run: _Run, connection: Connection | None) -> int:
                 tracker=_tracker(job, missing, how.on_progress),
                 deadline_s=plan.settings.deadline_s,
                 on_region=run.told_of(job),
+                let_go=how.let_go,
             )
             journal.say("started", regions=len(missing), workers=made.n_workers(), round=number)
             try:

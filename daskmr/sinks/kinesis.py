@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from daskmr import aws
+from daskmr.aws.policies import sending
 from daskmr.errors import AuthError, EndpointError, PermanentError, SinkError
 from daskmr.registry import plugin
 from daskmr.sinks._features import features
@@ -36,6 +37,10 @@ class Kinesis:
     """Its region; None for the configured one."""
     role: str = ""
     """ARN of a role to send with; empty for our own."""
+    external_id: str = ""
+    """What the role's owner asks for; empty for nothing."""
+    session: str = "daskmr"
+    """What the session of the role is called."""
     batch_size: Annotated[int, Field(ge=1)] = MOST_RECORDS
     """Most records in one call, at most 500."""
     spill: str = ""
@@ -148,7 +153,14 @@ class _Batch:
 
     def _refused(self, records: list[_Record]) -> list[_Record]:
         """Send records; those that were not taken."""
-        identity = aws.Identity(role=self.sink.role, region=self.sink.region)
+        sink = self.sink
+        identity = aws.Identity(
+            role=sink.role,
+            region=sink.region,
+            external_id=sink.external_id,
+            session=sink.session,
+            policy=sending(sink.role, sink.stream) if sink.role else "",
+        )
         try:
             with aws.translated(self.sink.name):
                 answer: Any = aws.client("kinesis", identity).put_records(

@@ -90,6 +90,11 @@ class Courier:
         """Say what an earlier process could not say of a job; as `post`."""
         return self._keeping.put(shelf.url, _Letter(shelf, None), share=0.5)
 
+    def has_said(self, shelf: Shelf) -> bool:
+        """Whether nothing of a job waits to be kept or said."""
+        is_kept = not self._keeping.has(shelf.url)  # first: what is kept is with the channels then
+        return is_kept and not any(way.lanes.has(shelf.url) for way in self._rounds)
+
     @property
     def n_waiting(self) -> int:
         """Events that some channel has not said, each counted once for each such channel."""

@@ -202,9 +202,8 @@ class Bucket:
 
     def put(self, name: str, path: Path) -> str:
         """Copy a file to a key, in parts when it is large; it appears when all are there."""
-        bucket, key = self._where(name)
         with self._told("write", name):
-            aws.upload(path, bucket, key)
+            aws.upload(path, f"{self.url}/{name}")
         return f"{self.url}/{name}"
 
     def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:

@@ -393,6 +393,7 @@ def test_a_request_written_out_says_its_defaults() -> None:
         "imageProcessorTileOverlap": 50,
         "imageProcessorTileFormat": "NITF",
         "imageProcessorTileCompression": "NONE",
+        "priority": 0,
     }
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from daskmr import aws
-from daskmr.aws import Identity
 from daskmr.core.wire import Answer
 from daskmr.endpoints import Hints, choose
 from daskmr.endpoints._wire import Response, close_sessions
@@ -221,7 +220,10 @@ def test_a_role_is_assumed_and_signs(sagemaker: Gateway, control: Any) -> None:
     (seen,) = sagemaker.requests
     assert "Credential=test/" not in seen.headers["authorization"]
     assert seen.headers["x-amz-security-token"]
-    assert endpoint.identity == Identity(role=ROLE)
+    assert endpoint.identity.role == ROLE
+    (allowed,) = json.loads(endpoint.identity.policy)["Statement"]
+    assert "arn:aws:sagemaker:*:*:endpoint/guarded" in allowed["Resource"]
+    assert {action.partition(":")[0] for action in allowed["Action"]} == {"sagemaker"}
 
 
 def test_a_large_tile_is_signed_as_it_is_sent(sagemaker: Gateway, control: Any) -> None:

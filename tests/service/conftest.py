@@ -1,0 +1,194 @@
+"""AWS on loopback, a model over HTTP, and the service as its own process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from daskmr import aws
+from daskmr.testing.numbered import numbered, write_numbered
+from daskmr.testing.servers import Served, serving
+
+REGION = "us-east-1"
+_NUMBERS = count()
+
+
+@dataclass
+class World:
+    """Queues, buckets, streams and topics; a folder of images; a model; a store."""
+
+    url: str
+    folder: Path
+    model: Served
+    processes: list["subprocess.Popen[str]"] = field(default_factory=list)
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        number = next(_NUMBERS)
+        sqs = self.client("sqs")
+        self.queue = sqs.create_queue(QueueName=f"images-{number}")["QueueUrl"]
+        self.dead = sqs.create_queue(QueueName=f"dead-{number}")["QueueUrl"]
+        self.bucket = f"results-{number}"
+        self.client("s3").create_bucket(Bucket=self.bucket)
+        self.stream = f"features-{number}"
+        self.client("kinesis").create_stream(StreamName=self.stream, ShardCount=1)
+        self.topic = self.client("sns").create_topic(Name=f"status-{number}")["TopicArn"]
+        self.events = sqs.create_queue(QueueName=f"events-{number}")["QueueUrl"]
+        self.client("sns").subscribe(
+            TopicArn=self.topic,
+            Protocol="sqs",
+            Endpoint=f"arn:aws:sqs:{REGION}:123456789012:events-{number}",
+        )
+        self.image = write_numbered(self.folder / "images" / "scene.tif", 4)
+        self.store = str(self.folder / "store")
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service, region_name=REGION, endpoint_url=self.url
+            )
+        return self._clients[service]
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        for made in self._clients.values():
+            made.close()
+
+    def request(self, job: str, **more: Any) -> dict[str, Any]:
+        """A request of Model Runner for the scene, with results in the bucket."""
+        return {
+            "jobId": job,
+            "imageUrls": [self.image],
+            "imageProcessor": {"name": self.model.url, "type": "HTTP_ENDPOINT"},
+            "imageProcessorTileSize": 32,
+            "imageProcessorTileOverlap": 0,
+            "imageProcessorTileFormat": "GTIFF",
+            "outputs": [{"type": "S3", "bucket": self.bucket, "prefix": "out"}],
+            **more,
+        }
+
+    def send(self, *requests: Any) -> None:
+        for request in requests:
+            body = request if isinstance(request, str) else json.dumps(request)
+            self.client("sqs").send_message(QueueUrl=self.queue, MessageBody=body)
+
+    def listen(self, *options: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start the service."""
+        host = self.model.url.removeprefix("http://").partition("/")[0]
+        command = [
+            sys.executable, "-m", "daskmr", "listen", "--queue", self.queue, "--dlq", self.dead,
+            "--store", self.store, "--workers", "1", "--status-topic", self.topic,
+            "--allow-image", str(self.folder / "images"), "--allow-output", f"s3://{self.bucket}",
+            "--allow-output", f"kinesis:{self.stream}", "--allow-model", host, *options,
+        ]  # fmt: skip
+        log = (self.folder / f"listener-{len(self.processes)}.log").open("w")
+        with log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT,
+                text=True, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def run_once(self, *options: str, **environment: str) -> str:
+        """Let the service do all there is; what it logged."""
+        process = self.listen("--once", *options, **environment)
+        process.wait(120)
+        log = self.log(self.processes.index(process))
+        assert process.returncode == 0, log
+        return log
+
+    def log(self, number: int) -> str:
+        return (self.folder / f"listener-{number}.log").read_text()
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """All messages of a queue, which are gone then."""
+        found: list[dict[str, Any]] = []
+        while True:
+            batch = self.client("sqs").receive_message(
+                QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            ).get("Messages", [])  # fmt: skip
+            if not batch:
+                return found
+            for message in batch:
+                self.client("sqs").delete_message(
+                    QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]
+                )
+            found += batch
+
+    def said(self) -> list[dict[str, str]]:
+        """Attributes of all events of the topic."""
+        bodies = [json.loads(message["Body"]) for message in self.messages(self.events)]
+        return [
+            {name: held["Value"] for name, held in body["MessageAttributes"].items()}
+            | {"Message": body["Message"]}
+            for body in bodies
+        ]
+
+    def labels(self, job: str) -> list[int]:
+        """Numbers of the tiles whose features stand in a result, sorted."""
+        content = self.client("s3").get_object(Bucket=self.bucket, Key=f"out/{job}.geojson")
+        found = json.loads(content["Body"].read())["features"]
+        return sorted(int(f["properties"]["featureClasses"][0]["iri"]) for f in found)
+
+    def is_left(self, queue: str) -> int:
+        """Messages of a queue that are not deleted."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+        return sum(int(found["Attributes"][name]) for name in names)
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What a condition gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    msg = "it never came true"
+    raise AssertionError(msg)
+
+
+def stop(process: "subprocess.Popen[str]") -> int:
+    """End a service in good order; its exit status."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(60)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Everything the service needs, on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    aws.close()
+    (tmp_path / "images").mkdir()
+    with serving(numbered(0.01)) as model:
+        made = World(url=f"http://{host}:{port}", folder=tmp_path, model=model)
+        yield made
+        made.close()
+    aws.close()
+    server.stop()
