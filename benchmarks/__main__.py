@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, endpoint, geolocation, merging, planning, reading
+from benchmarks import capacity, endpoint, geolocation, merging, planning, reading, service
 from benchmarks.figure import Figure
 
 ALL = {
@@ -18,6 +18,7 @@ ALL = {
     "endpoint": endpoint.figures,
     "capacity": capacity.figures,
     "geolocation": geolocation.figures,
+    "service": service.figures,
 }
 
 

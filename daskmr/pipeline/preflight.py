@@ -11,6 +11,7 @@ from daskmr.pipeline.job import Job
 
 _TIMEOUT_S = 60
 _TRIES = 3
+_FIRST = 1_000_000
 
 
 def preflight(connection: Connection, job: Job) -> None:
@@ -25,7 +26,7 @@ def preflight(connection: Connection, job: Job) -> None:
     UnreachableError, AuthError
         When a worker cannot connect to the endpoint.
     """
-    future = connection.client.submit(_on_worker, job, pure=False)
+    future = connection.client.submit(_on_worker, job, pure=False, priority=_FIRST)
     try:
         name = future.result(timeout=_TIMEOUT_S)
     except DaskmrError:

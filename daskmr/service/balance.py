@@ -14,7 +14,7 @@ from enum import StrEnum
 from daskmr.core.capacity import available, image_load
 
 SMALL = 1 / 8
-"""Part of the load that runs at an endpoint, up to which another job is a small one."""
+"""Part of the tiles of what runs at an endpoint, up to which another job is a small one."""
 WORKERS = 4
 """Calls that a region is expected to have in flight (``TILE_WORKERS_PER_INSTANCE``)."""
 
@@ -31,6 +31,8 @@ class Entry:
     """When it was asked for, seconds of any clock that all entries share."""
     n_regions: int | None = None
     """Regions that have not ended; None when nobody has counted them."""
+    n_tiles: int = 0
+    """Tiles that have not ended: what tells a small job from a large one."""
     priority: int = 0
     """Entries of a higher one start before those of a lower one."""
 
@@ -97,10 +99,15 @@ class Balance:
         """A job is to be run."""
         self.waiting[entry.job_id] = entry
 
-    def progressed(self, job_id: str, n_regions: int) -> None:
-        """So many regions of a running job have not ended."""
+    def progressed(self, job_id: str, *, n_regions: int, n_tiles: int = 0) -> None:
+        """So many regions, and tiles, of a running job have not ended."""
         if job_id in self.running:
-            self.running[job_id] = replace(self.running[job_id], n_regions=n_regions)
+            before = self.running[job_id]
+            self.running[job_id] = replace(before, n_regions=n_regions, n_tiles=n_tiles)
+
+    def is_beside(self, job_id: str) -> bool:
+        """Whether a job runs as a small one beside others."""
+        return job_id in self._small
 
     def ended(self, job_id: str) -> None:
         """A job neither waits nor runs any more."""
@@ -178,9 +185,9 @@ class Balance:
     def _is_small(self, entry: Entry) -> bool:
         """Whether a job may run beside those that fill its endpoint; one at a time does."""
         beside = self._at(entry.endpoint)
-        if entry.n_regions is None or any(e.job_id in self._small for e in beside):
+        if any(e.job_id in self._small for e in beside):
             return False
-        return self._load(entry) <= SMALL * sum(self._load(e) for e in beside)
+        return 0 < entry.n_tiles <= SMALL * sum(e.n_tiles for e in beside)
 
     def _start(self, decision: Decision) -> None:
         entry = self.waiting.pop(decision.entry.job_id)

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from daskmr.core.events import Status, StatusEvent
@@ -249,20 +250,21 @@ class Clerk:
         """Run an image when it is its turn."""
         loop = asyncio.get_running_loop()
 
-        def regions_left(n: int) -> None:
+        def left(n_regions: int, n_tiles: int) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self.turns.progressed, work.job_id, n)
+                progressed = partial(self.turns.progressed, n_regions=n_regions, n_tiles=n_tiles)
+                loop.call_soon_threadsafe(progressed, work.job_id)
 
         def run() -> JobReport:
             return work.run(
                 Execution(
                     outputs=work.outputs,
                     cluster={"client": self.crew.client()},
-                    on_progress=work.told(regions_left),
+                    on_progress=work.told(left),
                     store=self.ledger.store,
                     load=False,
                     priority=_priority(work),
-                    slots=self.turns.share,
+                    slots=partial(self.turns.share, work.job_id),
                     let_go=lambda: self._is_leaving,
                     courier=self.courier,
                     meter=self.meter,
@@ -321,7 +323,7 @@ class Clerk:
 
 def _priority(work: Work) -> int:
     """Of a job's regions on the cluster: small jobs first, among requests of one priority."""
-    return 1000 * work.entry.priority - work.plan.n_regions.bit_length()
+    return 1000 * work.entry.priority - work.entry.n_tiles.bit_length()
 
 
 def _told(error: BaseException) -> str:

@@ -50,16 +50,23 @@ class Turns:
             del self._starts[job_id], self._works[job_id]
             self._choose()
 
-    def progressed(self, job_id: str, n_regions: int) -> None:
-        """So many regions of an image have not ended."""
-        self.balance.progressed(job_id, n_regions)
+    def progressed(self, job_id: str, *, n_regions: int, n_tiles: int) -> None:
+        """So many regions, and tiles, of an image have not ended."""
+        self.balance.progressed(job_id, n_regions=n_regions, n_tiles=n_tiles)
         self._choose()
 
-    def share(self, n_slots: int) -> int:
-        """Of so many slots of the cluster, those that one image may fill: all get as many."""
+    def share(self, job_id: str, n_slots: int) -> int:
+        """Of so many slots of the cluster, those that one image may fill.
+
+        All get as many, and one share is left for who comes next: a region holds its slot while
+        its endpoint lets it wait. Small jobs beside large ones may have all that they find. Regions
+        are fed two for each slot, of which this takes account.
+        """
+        if self.balance.is_beside(job_id):
+            return max(1, n_slots // 2)
         running = list(self.balance.running.values())
         n_busy = sum(1 for entry in running if entry.n_regions != 0)
-        return -(-n_slots // max(1, n_busy))
+        return max(1, n_slots // (2 * (n_busy + 1)))
 
     async def refresh(self) -> None:
         """Ask again what endpoints stand of which that is not known any more."""

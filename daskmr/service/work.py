@@ -44,13 +44,13 @@ class Work:
         """What the model is called in metrics."""
         return model_name(self.plan.model)
 
-    def told(self, regions_left: Callable[[int], None]) -> OnProgress:
-        """What hears of progress, and tells how many regions have not ended."""
+    def told(self, left: Callable[[int, int], None]) -> OnProgress:
+        """What hears of progress, and tells how many regions and tiles have not ended."""
         n_regions = self.plan.n_regions
 
         def tell(progress: Progress) -> None:
-            share = progress.n_done / max(1, progress.n_tiles)
-            regions_left(math.ceil(n_regions * (1 - share)))
+            n_tiles = progress.n_tiles - progress.n_done
+            left(math.ceil(n_regions * n_tiles / max(1, progress.n_tiles)), n_tiles)
 
         return tell
 
@@ -115,6 +115,7 @@ def planned(
         endpoint=_endpoint(plan),
         asked_at=asked_at,
         n_regions=plan.n_regions,
+        n_tiles=plan.n_tiles - plan.n_skipped,
         priority=request.priority,
     )
     return Work(plan=plan, outputs=places, entry=entry, strength=strength_of(plan.model))

@@ -11,7 +11,8 @@ from daskmr.service.balance import Balance, Entry, Strength, Why
 
 
 def entry(job: str, endpoint: str = "A", at: float = 0.0, n: int | None = 1, p: int = 0) -> Entry:
-    return Entry(job_id=job, endpoint=endpoint, asked_at=at, n_regions=n, priority=p)
+    tiles = 64 * (n or 0)
+    return Entry(job_id=job, endpoint=endpoint, asked_at=at, n_regions=n, n_tiles=tiles, priority=p)
 
 
 def started(balance: Balance, strengths: dict[str, Strength]) -> list[str]:
@@ -56,7 +57,7 @@ def test_a_job_starts_where_it_fits_or_where_nothing_else_runs() -> None:  # K12
     strengths = {"A": Strength(most=50)}
     balance.add(entry("large", n=100))
     assert [d.why for d in balance.choose(strengths)] == [Why.ALONE]
-    balance.progressed("large", 7)  # 28 calls of 50: 22 are left
+    balance.progressed("large", n_regions=7, n_tiles=448)  # 28 calls of 50: 22 are left
     balance.add(entry("fits", at=1.0, n=5))
     balance.add(entry("waits", at=2.0, n=1))
     decisions = {d.entry.job_id: d.why for d in balance.choose(strengths)}
@@ -100,7 +101,7 @@ def test_a_job_whose_regions_have_all_ended_keeps_nobody_waiting() -> None:
     balance.choose(strengths)
     balance.add(entry("next", at=1.0, n=100))
     assert started(balance, strengths) == []
-    balance.progressed("large", 0)  # it merges and writes its results
+    balance.progressed("large", n_regions=0)  # it merges and writes its results
     assert started(balance, strengths) == ["next"]
 
 
@@ -147,7 +148,8 @@ def test_thousands_of_jobs_at_endpoints_that_scale_all_start_in_order(seed: int)
             calls = strengths[name].most or 0
             for job in at:
                 left[job.job_id] -= max(1, calls // len(at))
-                balance.progressed(job.job_id, max(0, left[job.job_id]))
+                n_left = max(0, left[job.job_id])
+                balance.progressed(job.job_id, n_regions=n_left, n_tiles=64 * n_left)
                 if left[job.job_id] <= 0:
                     balance.ended(job.job_id)
         now += 1.0

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,27 @@ def races_command(n_races: int, seed: int) -> None:
     )  # fmt: skip
     with cluster, tempfile.TemporaryDirectory(prefix="daskmr-chaos-") as folder:
         _told(Races(Path(folder), cluster.scheduler_address, seed).run(n_races), ("wrong",))
+
+
+@main.command("listening")
+@click.option("--messages", "n_messages", type=int, default=1000, show_default=True)
+@click.option("--kills", "n_kills", type=int, default=50, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--aws-endpoint", help="SQS and S3 that run already.  [default: moto's]")
+def listening_command(
+    *, n_messages: int, n_kills: int, seed: int, aws_endpoint: str | None
+) -> None:
+    """Kill listeners that work off a queue; 10 % of its messages come twice, 5 % are bad."""
+    from daskmr.testing.chaos.listening import ListenerKills
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="daskmr-chaos-"))
+        if aws_endpoint is None:
+            aws_endpoint = stack.enter_context(Service("daskmr.testing.chaos.bucket")).url
+        made = ListenerKills(
+            Path(folder), aws_endpoint, n_messages=n_messages, n_kills=n_kills, seed=seed
+        )
+        _told(made.run(), ("left", "lost", "wrong", "good_buried", "bad_not_buried"))
 
 
 def _told(figures: dict[str, Any], zeros: tuple[str, ...]) -> None:
