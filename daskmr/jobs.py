@@ -150,7 +150,7 @@ class Job:
         self._watcher.folder.stop(state.epoch, CANCELED)
 
     def retry(self, **how: Any) -> "Job":
-        """Ask about the failed tiles again, or go on with a job that was cut off.
+        """Ask about the failed tiles again, deliver again, or go on where a job was cut off.
 
         Begins in the background; see `wait`. Parameters and errors as of `again`.
         """
@@ -159,7 +159,8 @@ class Job:
     def again(self, **how: Any) -> dict[str, Any]:
         """Arguments of `daskmr.run` that ask about the failed tiles again.
 
-        From here on the job has another round.
+        From here on the job has another round; one without tiles when all that is missing is that
+        some place takes the results.
 
         Parameters
         ----------
@@ -180,8 +181,8 @@ class Job:
             raise RequestError(msg)
         if folder.manifest() is not None:
             failed = self.errors
-            if not failed:
-                msg = f"job: no tile of {self.job_id!r} has failed"
+            if not failed and not self._is_owed():
+                msg = f"job: no tile of {self.job_id!r} has failed, and all results are delivered"
                 raise RequestError(msg)
             folder.begin_round([(tile.row, tile.col) for tile in failed])
         return {**arguments, "store": self.store}
@@ -215,6 +216,10 @@ class Job:
         if "out" not in changes:
             arguments.pop("outputs", None)
         return {**arguments, "store": self.store}
+
+    def _is_owed(self) -> bool:
+        """Whether some place has not taken the results."""
+        return any(not delivery["is_done"] for delivery in self.report.get("deliveries", ()))
 
     def _manifest(self) -> Mapping[str, Any]:
         found = self._watcher.folder.published()

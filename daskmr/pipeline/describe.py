@@ -13,19 +13,19 @@ _STYLE = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
 
 def size(n_bytes: float) -> str:
-    """Bytes for people.
+    """Bytes for people, spelled as by Model Runner.
 
     Examples
     --------
-    >>> size(787_694)
-    '769.2 KiB'
+    >>> size(250), size(787_694), size(1024**3)
+    ('250.0B', '769.2KiB', '1.0GiB')
     """
     value = float(n_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:  # noqa: PLR2004 - the base of the units
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+            return f"{value:.1f}{unit}"
         value /= 1024
-    return f"{value:.1f} TiB"
+    return f"{value:.1f}TiB"
 
 
 def plan_rows(plan: "Plan") -> list[tuple[str, str]]:

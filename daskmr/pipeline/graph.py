@@ -18,6 +18,7 @@ from daskmr.errors import ImageReadError
 from daskmr.image.base import Source
 from daskmr.pipeline.coordinator import attend, make_way
 from daskmr.pipeline.job import KEYS, Job
+from daskmr.pipeline.measures import measure_region, of_worker
 from daskmr.pipeline.progress import tick
 from daskmr.pipeline.quarantine import run_alone
 from daskmr.pipeline.region import process_region
@@ -151,6 +152,7 @@ def _run(job: Job, region: Region, source: Source, *, alone: bool) -> NDArray[An
         if job.asking.is_remote:
             attend()
         summary = process_region(job, region, source, tick=tick(job.job_id), stalled=make_way)
+    measure_region(of_worker(), job.asking, summary)
     block = np.empty((1, 1), dtype=object)
     block[0, 0] = summary
     return block

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from daskmr.core.report import TileStatus
+from daskmr.errors import RequestError
 from daskmr.pipeline.job import Asking, RegionSummary
-from daskmr.status import TIMELINE, Meter, Metric, Operation
+from daskmr.status import TIMELINE, Meter, Metric, Operation, of_process
 
 log = logging.getLogger(__name__)
 _OF_TILES = {
@@ -34,6 +35,17 @@ def model_name(model: Any) -> str:
     name = str(model.name)
     scheme, _, rest = name.partition("://")
     return rest.partition("/")[0] if scheme.startswith("sagemaker") else name
+
+
+def of_worker() -> Meter:
+    """What Dask's workers measure with: Prometheus reads it beside their own metrics."""
+    from distributed import get_worker
+
+    try:
+        get_worker()
+        return Meter((of_process(),))
+    except (ValueError, RequestError):  # no worker, or no prometheus_client
+        return Meter()
 
 
 def measure_region(meter: Meter, asking: Asking, summary: RegionSummary) -> None:

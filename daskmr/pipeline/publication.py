@@ -117,6 +117,10 @@ def publish(folder: JobFolder, report: JobReport, results: Mapping[str, Any]) ->
         "tiles": {str(status): n for status, n in sorted(report.outcomes.items())},
         "features": report.n_merged,
         "results": dict(results),
+        "deliveries": [
+            {"to": one.to, "isDone": one.is_done, "message": one.message}
+            for one in report.deliveries
+        ],
         "daskmr": __version__,
     }
     before = folder.manifest()

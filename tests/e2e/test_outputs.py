@@ -113,6 +113,25 @@ def test_what_a_stream_has_taken_is_not_sent_again(
     assert len(records(stream)) == N
 
 
+def test_retry_delivers_what_a_place_has_not_taken(
+    scene: str, stream: Any, s3: Any, client: Any, tmp_path: Path
+) -> None:
+    kinesis = {"type": "Kinesis", "stream": stream[1]}
+    late = {"type": "S3", "bucket": "late", "prefix": "out"}
+    run(scene, client, outputs=[kinesis, late], store=str(tmp_path), load=False)
+    job = daskmr.Job(str(tmp_path), "abc")
+    assert job.status == "PARTIAL"
+    s3.create_bucket(Bucket="late")
+    job.retry(client=client).wait()
+    assert job.status == "SUCCESS"
+    assert [d["is_done"] for d in job.report["deliveries"]] == [True, True]
+    assert len(records(stream)) == N
+    body = s3.get_object(Bucket="late", Key="out/abc.geojson")["Body"].read()
+    assert len(json.loads(body)["features"]) == N
+    with pytest.raises(RequestError, match="all results are delivered"):
+        job.retry(client=client)
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
