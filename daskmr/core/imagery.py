@@ -110,6 +110,16 @@ class ImageInfo:
     chip: tuple[float, float, float, float, float, float] | None = None
     """a, b, c, d, e, f from pixels of this image to pixels of the one that it was cut out of,
     which `rpcs` speak of; None for an image that is whole."""
+    sar: str = ""
+    """XML of SICD or SIDD metadata, of which long parts that say nothing of where pixels lie may
+    be left out; "" for an image without."""
+    rsm: tuple[tuple[str, str], ...] = ()
+    """Names and fields of the NITF extensions of a replacement sensor model; no fields for those
+    that say nothing of where pixels lie, or that no model reads."""
+    collected: str = ""
+    """When the sensor's metadata say that the image was taken, ISO 8601; "" when they do not."""
+    collection: str = ""
+    """The name that the sensor's metadata give to what was taken; "" when they do not."""
     unread: tuple[str, ...] = ()
     """Georeferencing that the header has and that is not understood, a few words each."""
     colorinterp: tuple[str, ...] = ()
@@ -150,16 +160,17 @@ class ImageInfo:
 def source_metadata(info: ImageInfo) -> Sequence[Mapping[str, str | None]]:
     """Model Runner's ``sourceMetadata`` of an image: a list of one entry.
 
-    ``sourceId`` falls back to the location, as Model Runner documents. ``category`` and
-    ``sourceDT`` are known for NITF only and None otherwise.
+    ``sourceId`` falls back to the location, as Model Runner documents. ``category`` is known for
+    NITF only; ``sourceDT`` is when the image was taken, as its sensor says or the header of NITF,
+    and None when neither does.
     """
     return [
         {
             "location": info.url,
             "format": info.format,
             "category": info.tags.get("NITF_ICAT"),
-            "sourceId": info.tags.get("NITF_FTITLE") or info.url,
-            "sourceDT": _nitf_time(info.tags.get("NITF_IDATIM", "")),
+            "sourceId": info.collection or info.tags.get("NITF_FTITLE") or info.url,
+            "sourceDT": info.collected or _nitf_time(info.tags.get("NITF_IDATIM", "")),
         }
     ]
 

@@ -1,8 +1,11 @@
 """From pixels to the ground: sensor models, best first, and the table of the world."""
 
+from dataclasses import replace
+
 from daskmr.core.imagery import ImageInfo
 from daskmr.geolocate._terrain import on_terrain
 from daskmr.geolocate.base import SensorModel
+from daskmr.geolocate.chip import chipped
 from daskmr.registry import Registry
 
 __all__ = ["SENSOR_MODELS", "on_terrain", "pick"]
@@ -10,16 +13,27 @@ __all__ = ["SENSOR_MODELS", "on_terrain", "pick"]
 SENSOR_MODELS: Registry[SensorModel] = Registry(
     kind="sensor model",
     builtin={
-        "CHIP": "daskmr.geolocate.chip:ChippedModel",
+        "SICD": "daskmr.geolocate.sicd:SicdModel",
+        "SIDD": "daskmr.geolocate.sidd:SiddModel",
+        "RSM": "daskmr.geolocate.rsm:RsmModel",
         "RPC": "daskmr.geolocate.rpc:RpcModel",
         "GCP": "daskmr.geolocate.gcp:GcpModel",
         "AFFINE": "daskmr.geolocate.affine:AffineModel",
         "CORNERS": "daskmr.geolocate.corners:CornersModel",
+        "CHIP": "daskmr.geolocate.chip:ChippedModel",
     },
 )
-"""The order of the entries is the order in which `pick` tries them."""
+"""The order of the entries is the order in which `pick` tries them; a chip is one of the others."""
 
 _RIGHT_TO = {"IGEOLO": "some 30 m", "CSCRNA": "about 1 m", "BLOCKA": "about 0.1 m"}
+_SOURCES = {
+    "SICD": "the SICD",
+    "SIDD": "the SIDD",
+    "RSM": "the RSM",
+    "RPC": "the RPCs",
+    "GCP": "the GCPs",
+    "AFFINE": "the transform and CRS",
+}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -37,15 +51,19 @@ def pick(info: ImageInfo) -> tuple[SensorModel | None, str]:
         When the image has georeferencing that makes no sense.
     """
     for name in SENSOR_MODELS.builtin:
-        model: SensorModel | None = SENSOR_MODELS.load(name).from_image(info)
+        try:
+            model: SensorModel | None = SENSOR_MODELS.load(name).from_image(info)
+        except ValueError as error:
+            info = replace(info, unread=(*info.unread, str(error)))
+            continue
         if model is not None:
-            return model, _remark(info, name)
+            return chipped(model, info), _remark(info, name)
     return None, f"{_obstacle(info)}; results are in pixels only"
 
 
 def _remark(info: ImageInfo, name: str) -> str:
     """What was left unused, and how coarse positions are; "" for nothing to say."""
-    source = {"GCP": "the GCPs", "AFFINE": "the transform and CRS"}.get(name, "the RPCs")
+    source = _SOURCES.get(name, "")
     coarse = False
     if name == "CORNERS" and info.corners is not None:
         source = f"the four corners of {info.corners.source}"

@@ -1,5 +1,6 @@
 """How high the ground is: a piece of a raster of heights, cut out once."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ from typing import Any
 import numpy as np
 from pyproj.exceptions import ProjError
 
-from daskmr.errors import RequestError
+from daskmr.errors import ImageError, RequestError
 from daskmr.geolocate import _crs
+from daskmr.geolocate._tiles import is_tiled, tiles
 from daskmr.geolocate.base import Points
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 16384
 _MARGIN = 2
@@ -18,6 +22,7 @@ _MOST_CELLS = 2**28
 _FAR_CELLS = 100
 _METRES = {"", "m", "metre", "metres", "meter", "meters"}
 _HALF = 0.5
+_HALF_TURN = 180.0
 Opener = Callable[[str], Any]
 """Opens a raster: a rasterio dataset."""
 
@@ -111,7 +116,8 @@ def cut(path: str, ground: Points, *, geoid: str | None, opened: Opener) -> Heig
     Parameters
     ----------
     path
-        What rasterio opens; the first band, in metres.
+        What rasterio opens; the first band, in metres. Or a folder of tiles, or a pattern of their
+        names: see `daskmr.geolocate._tiles.tiles`.
     ground
         lon, lat in the first two columns; NaN for points that do not matter.
     geoid
@@ -127,7 +133,7 @@ def cut(path: str, ground: Points, *, geoid: str | None, opened: Opener) -> Heig
     """
     ground = ground[np.isfinite(ground[:, :2]).all(axis=1)]
     try:
-        grid = _cut(path, ground, opened)
+        grid = (_joined if is_tiled(path) else _cut)(path, ground, opened)
     except ProjError as error:
         msg = f"elevation: {path}: {error}"
         raise RequestError(msg) from error
@@ -160,6 +166,67 @@ def _cut(path: str, ground: Points, opened: Opener) -> HeightGrid:
     except RasterioError as error:
         msg = f"elevation: {path} cannot be read: {error}"
         raise RequestError(msg) from error
+
+
+def _joined(path: str, ground: Points, opened: Opener) -> HeightGrid:
+    """One grid from all tiles under points, on the cells of the finest.
+
+    Where there is no tile the ground lies at the level of the sea: tiles of the open sea are not
+    made. Of files that only a pattern names, those that cannot be opened are taken for such.
+    """
+    if not len(ground):
+        msg = f"elevation: {path} does not lie under the image"
+        raise RequestError(msg)
+    lon = _crs.nearest_turn(ground[:, 0], float(ground[0, 0]))
+    box = np.array([[lon.min(), ground[:, 1].min()], [lon.max(), ground[:, 1].max()]])
+    west, south, east, north = np.floor(box).astype(int).ravel().tolist()
+    cells = [(x, y) for y in range(south, north + 1) for x in range(west, east + 1)]
+    names = tiles(path, cells)
+    grids, lost = [], []
+    for name in names:
+        try:
+            grids.append(_cut(name, box, opened))
+        except (ImageError, RequestError) as error:
+            if "{" not in path:
+                raise
+            lost.append(str(error))
+    if not grids:
+        why = f": {lost[0]}" if lost else ""
+        msg = f"elevation: {path} has no tile under the image{why}"
+        raise RequestError(msg)
+    if len(grids) < len(cells):
+        log.warning("no elevation", extra={"n_tiles": len(cells) - len(grids), "path": path})
+    return grids[0] if len(grids) == len(cells) == 1 else _mosaic(path, grids, box)
+
+
+def _mosaic(path: str, grids: list[HeightGrid], box: Points) -> HeightGrid:
+    """Heights of several grids; of those that overlap, the last one's."""
+    finest = min(grids, key=lambda grid: abs(grid.transform[0] * grid.transform[4]))
+    if not all(_crs.is_angular(grid.crs) for grid in grids):
+        msg = f"elevation: {path} has tiles that are not in degrees"
+        raise RequestError(msg)
+    transform, (n_rows, n_cols) = _lattice(finest.transform, box)
+    if n_rows * n_cols > _MOST_CELLS:
+        msg = f"elevation: {path} has {n_cols} x {n_rows} cells under the image, too many"
+        raise RequestError(msg)
+    heights = np.zeros((n_rows, n_cols))
+    joined = _grid(heights, transform, _crs.WGS84)
+    for row in range(n_rows):
+        centres = _centres(joined, row)
+        for grid in grids:
+            found = grid.at(centres)
+            heights[row] = np.where(np.isnan(found), heights[row], found)
+    return _grid(heights, transform, _crs.WGS84)
+
+
+def _lattice(transform: Any, box: Points) -> tuple[Any, tuple[int, int]]:
+    """Cells that lie on those of another grid and cover a box: their transform and shape."""
+    a, _, c, _, e, f = transform
+    c += 2 * _HALF_TURN * round((box[0, 0] - c) / (2 * _HALF_TURN))
+    cols, rows = np.sort((box - [c, f]) / [a, e], axis=0).T
+    col, row = int(np.floor(cols[0])) - _MARGIN, int(np.floor(rows[0])) - _MARGIN
+    shape = int(np.ceil(rows[1])) + _MARGIN - row, int(np.ceil(cols[1])) + _MARGIN - col
+    return (a, 0.0, c + a * col, 0.0, e, f + e * row), shape
 
 
 def _crs_of(path: str, dataset: Any) -> str:

@@ -38,7 +38,8 @@ def on_terrain(
         Its header.
     elevation
         One height for all, in metres above the ellipsoid of WGS 84; or a raster of heights, which
-        is opened as it is named and read under the image, once.
+        is opened as it is named and read under the image, once; or a folder or pattern of rasters,
+        one for each square degree (SRTM, DTED, GeoTIFF; see `daskmr.geolocate._tiles.tiles`).
     geoid
         Raster of the geoid's heights above the ellipsoid, when the heights are above the geoid
         (above sea level, as those of SRTM and DTED); None when they are above the ellipsoid.

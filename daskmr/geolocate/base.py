@@ -20,7 +20,16 @@ class SensorModel(Protocol):
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image, or None when the image has no such metadata."""
+        """The model of an image, or None when the image has no such metadata.
+
+        Raises
+        ------
+        ValueError
+            When it has such metadata and they cannot be used; `daskmr.geolocate.pick` takes the
+            next best model then, and tells the words.
+        ImageError
+            When they make no sense, and nothing else should be tried.
+        """
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
         """Ground points of pixels.

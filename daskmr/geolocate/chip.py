@@ -8,6 +8,11 @@ import numpy as np
 from daskmr.core.imagery import ImageInfo
 from daskmr.geolocate.base import Points, SensorModel
 from daskmr.geolocate.rpc import RpcModel
+from daskmr.geolocate.rsm import RsmModel
+from daskmr.geolocate.sidd import SiddModel, chip
+
+_WHOLES: tuple[type[SensorModel], ...] = (SiddModel, RsmModel, RpcModel)
+"""Models that speak of the image that a chip was cut out of; best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +34,16 @@ class ChippedModel:
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image that says of what it is a chip, and has RPCs of that."""
-        model = RpcModel.from_image(info)
-        if model is None or info.chip is None:
-            return None
-        return cls(model=model, transform=info.chip)
+        """The model of an image that says of what it is a chip, and has a model of that."""
+        for kind in _WHOLES:
+            try:
+                model = kind.from_image(info)
+            except ValueError:
+                continue  # as `daskmr.geolocate.pick`, which tells it
+            if model is not None:
+                found = chipped(model, info)
+                return found if isinstance(found, cls) else None
+        return None
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
         """Ground points of the chip's pixels; see `SensorModel.to_world`.
@@ -58,3 +68,11 @@ class ChippedModel:
         x, y = (self.model.to_image(world) - [c, f]).T
         scale = 1.0 / (a * e - b * d)
         return np.stack([scale * (e * x - b * y), scale * (a * y - d * x)], axis=1)
+
+
+def chipped(model: SensorModel, info: ImageInfo) -> SensorModel:
+    """The model for pixels of an image, of one that may speak of what it was cut out of."""
+    transform = chip(info) if isinstance(model, SiddModel) else info.chip
+    if transform is None or not isinstance(model, _WHOLES):
+        return model
+    return ChippedModel(model=model, transform=transform)

@@ -4,10 +4,12 @@ Layouts of NITF fields and extensions: MIL-STD-2500C, table A-3 (IGEOLO), and ST
 appendices B (ICHIPB), D (CSCRNA), E (RPC00A, RPC00B) and N (BLOCKA).
 """
 
+import base64
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from xml.sax.saxutils import unescape
 
 import numpy as np
 
@@ -16,6 +18,29 @@ from daskmr.core.imagery import ControlPoints, Rpcs
 MOST_GCPS = 2500
 """Ground control points that are kept of more; splines cost the cube of their number."""
 
+_MOST_XML = 8 * 2**20
+"""Characters of one document of sensor metadata that is kept."""
+_MOST_CONTENT = 64 * 2**20
+# Patterns over what strangers wrote: none may start over in the middle of what it has seen.
+_XML_CONTENT = re.compile(r"<xml_content>\s*(<.*?)</xml_content>", re.DOTALL)
+_OLD_XML = re.compile(
+    r'<des name="SI[CD]D_XML">(?:\s*<field name="\w+" value="[^"<>]*" ?/>)*?'
+    r'\s*<field name="DESDATA" value="([^"<>]*)"'
+)
+_XML_ROOT = re.compile(r"\s*(?:<\?[^>]*>\s*)?<(?:\w+:)?(SICD|SIDD)\b")
+_SAR_TIME = re.compile(r"<(?:\w+:)?(?:CollectStart|CollectionDateTime)\b[^<>]*>([^<>]+)<")
+_SAR_NAME = re.compile(
+    r'<(?:\w+:)?CoreName\b[^<>]*>([^<>]+)<|<(?:\w+:)?Collection identifier="([^"<>]+)"'
+)
+_NO_GEOMETRY = re.compile(
+    r"<((?:\w+:)?(?:Antenna|Annotations|Display|DigitalElevationData|ErrorStatistics|"
+    r"ExploitationFeatures|IPP|ImageCorners|MatchInfo|ProductProcessing|RadarCollection|Radiometric|"
+    r"ValidData|WgtFunct))(?:\s[^<>]*)?(?<!/)>"
+)
+"""Elements that are long and say nothing of where pixels lie: headers travel with every task."""
+_GAPS = re.compile(r">\s+<")
+_RSM_GEOMETRY = ("RSMIDA", "RSMPIA", "RSMPCA")
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?")
 _WGS84 = "EPSG:4326"
 _CORNERS = 4
 _HALF = 0.5
@@ -39,7 +64,7 @@ Pairs = list[tuple[float, float]]
 
 
 def georeferencing(dataset: Any) -> dict[str, Any]:
-    """Keyword arguments of `ImageInfo`: rpcs, gcps, corners, chip, unread.
+    """Keyword arguments of `ImageInfo`: rpcs, gcps, corners, chip, sar, rsm and what belongs to it.
 
     What is there and makes no sense is told in ``unread``, and left out.
 
@@ -65,8 +90,15 @@ def georeferencing(dataset: Any) -> dict[str, Any]:
         "chip": _read(_chip, extensions.get("ICHIPB", ""), unread),
         "gcps": gcps if len(points) > _CORNERS else None,
         "corners": corners,
+        "rsm": tuple(
+            (name, fields if name.startswith(_RSM_GEOMETRY) else "")
+            for name, fields in extensions.items()
+            if name.startswith("RSM")
+        ),
     }
-    return {**found, "unread": (*unread, *(_unsupported(dataset, extensions) if nitf else ()))}
+    sar = _read(_sar, dataset, unread) or "" if nitf else ""
+    found |= {"sar": _geometry(sar), **_collection(dataset.tags(ns="IMAGERY"), sar)}
+    return {**found, "unread": tuple(unread)}
 
 
 def _read(parse: Any, given: Any, unread: list[str]) -> Any:
@@ -256,11 +288,65 @@ def _degrees(parts: Any, negative: bool) -> float:  # noqa: FBT001 - a sign
     return -size if negative else size
 
 
-def _unsupported(dataset: Any, extensions: Mapping[str, str]) -> Iterator[str]:
-    """Better georeferencing that no model reads yet."""
+def _sar(dataset: Any) -> str:
+    """XML of a radar product: that of the image, not those of what the image was made from.
+
+    Files of SIDD hold the SICD of their sources as well; products stand in the order of images,
+    whose place in the file is part of their name (``SIDDpppsss`` in IID1). GDAL hands out XML that
+    was declared as such, and older SICD in base 64.
+    """
     content = dataset.tags(ns="xml:DES").get("xml:DES", "")
-    for name in ("SICD", "SIDD"):
-        if f"urn:{name}" in content or f'<des name="{name}_XML"' in content:
-            yield name
-    if any(name.startswith(("RSMPCA", "RSMGGA")) for name in extensions):
-        yield "RSM"
+    if len(content) > _MOST_CONTENT:
+        msg = f"sensor metadata of {len(content):,} characters"
+        raise ValueError(msg)
+    texts = [match[1].rstrip() for match in _XML_CONTENT.finditer(content)]
+    texts += [_decoded(match[1]) for match in _OLD_XML.finditer(content)]
+    for kind in ("SIDD", "SICD"):
+        products = [text for text in texts if (root := _XML_ROOT.match(text)) and root[1] == kind]
+        if products:
+            numbered = re.match(r"SIDD(\d{3})", dataset.tags().get("NITF_IID1", ""))
+            place = max(int(numbered[1]), 1) - 1 if numbered else 0
+            product = products[min(place, len(products) - 1)]
+            if len(product) > _MOST_XML:
+                msg = f"{kind} of {len(product):,} characters"
+                raise ValueError(msg)
+            return product
+    return ""
+
+
+def _geometry(xml: str) -> str:
+    """Radar metadata without the long elements that say nothing of where pixels lie."""
+    kept, place = [], 0
+    while match := _NO_GEOMETRY.search(xml, place):
+        close = f"</{match[1]}>"
+        end = xml.find(close, match.end())
+        if end < 0:
+            return xml
+        kept.append(xml[place : match.start()])
+        place = end + len(close)
+    return _GAPS.sub("><", "".join([*kept, xml[place:]]))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text).decode()
+    except ValueError as error:
+        msg = f"SICD that is broken ({error})"
+        raise ValueError(msg) from error
+
+
+def _collection(imagery: Mapping[str, str], sar: str) -> dict[str, str]:
+    """When and as what the sensor's metadata say that the image was taken."""
+    time = _first(_SAR_TIME, sar) or _moment(imagery)
+    return {"collected": time, "collection": _first(_SAR_NAME, sar)}
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return unescape(next(filter(None, match.groups()))).strip() if match else ""
+
+
+def _moment(tags: Mapping[str, str]) -> str:
+    """ISO 8601 of what GDAL reads in the files beside an image; they are in UTC."""
+    text = tags.get("ACQUISITIONDATETIME", "").strip().replace(" ", "T")
+    return f"{text}Z" if _MOMENT.fullmatch(text) else ""

@@ -1,9 +1,10 @@
-"""What every sensor model promises, as tests to inherit, and the RPCs of a scene."""
+"""What every sensor model promises, as tests to inherit, and metadata of scenes."""
 
 import pickle
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
+import pyproj
 
 from daskmr.core.imagery import ImageInfo, Rpcs
 from daskmr.geolocate.base import Points, SensorModel
@@ -138,3 +139,228 @@ class SensorModelContract:
 
     def test_the_image_gives_the_model(self) -> None:
         assert type(self.make()).from_image(self.info()) == self.make()
+
+
+SAR_SIZE = (1200, 800)
+"""Width and height of the radar scenes that are made here, before anything was cut out."""
+SAR_CENTRE = (12.0, 48.0, 500.0)
+"""lon, lat, height of their middle."""
+SAR_GRIDS = ("PLANE", "XRGYCR", "XCTYAT", "RGZERO", "PFA", "RGAZCOMP")
+"""Kinds of `sicd_xml`; the last two are both RGAZIM."""
+
+
+def sicd_xml(
+    kind: str,
+    *,
+    left: bool = False,
+    first: tuple[int, int] = (0, 0),
+    size: tuple[int, int] = SAR_SIZE,
+) -> str:
+    """SICD of a satellite 550 km high that looks down at 40 degrees.
+
+    Parameters
+    ----------
+    kind
+        One of `SAR_GRIDS`.
+    left
+        Whether it looks to its left.
+    first
+        Column and row at which the image was cut out.
+    size
+        Width and height of the image.
+    """
+    scene = _Scene.of(left=left)
+    kinds = {"PFA": "RGAZIM", "RGAZCOMP": "RGAZIM"}
+    algorithm = {"RGZERO": "RMA", "XRGYCR": "RMA", "PFA": "PFA", "RGAZCOMP": "RGAZCOMP"}
+    row, col = scene.slant
+    axes = (("Row", row, 0.8), ("Col", col, 0.6))
+    sides = "".join(
+        f"<{name}><UVectECF>{_xyz(axis)}</UVectECF><SS>{spacing}</SS></{name}>"
+        for name, axis, spacing in axes
+    )
+    made = {
+        "RGZERO": f"<RMA><INCA>{_poly('TimeCAPoly', [[scene.time], [1 / 7000]])}"
+        f"<R_CA_SCP>{scene.range_m!r}</R_CA_SCP>"
+        f"{_poly('DRateSFPoly', [[0.91, 1e-9], [-2e-8, 0.0]])}</INCA></RMA>",
+        "PFA": f"<PFA>{_poly('PolarAngPoly', [[-0.002], [0.0101], [1e-6]])}"
+        f"{_poly('SpatialFreqSFPoly', [[1.0], [0.001], [-0.2]])}</PFA>",
+        "RGAZCOMP": f"<RgAzComp><AzSF>{(1 if left else -1) / scene.range_m!r}</AzSF></RgAzComp>",
+    }
+    time = [[scene.time]] if kind in {"PFA", "RGAZCOMP"} else [[scene.time, 1.3e-4], [2e-8, 0.0]]
+    return (
+        '<SICD xmlns="urn:SICD:1.3.0"><CollectionInfo><CoreName>Made &amp; seen</CoreName>'
+        "<CollectType>MONOSTATIC</CollectType></CollectionInfo><ImageData>"
+        f"<NumRows>{size[1]}</NumRows><NumCols>{size[0]}</NumCols>"
+        f"<FirstRow>{first[1]}</FirstRow><FirstCol>{first[0]}</FirstCol>"
+        f"<SCPPixel><Row>390</Row><Col>610</Col></SCPPixel></ImageData>"
+        f"<GeoData><SCP><ECF>{_xyz(scene.centre)}</ECF></SCP></GeoData>"
+        f"<Grid><Type>{kinds.get(kind, kind)}</Type>{_poly('TimeCOAPoly', time)}{sides}</Grid>"
+        "<Timeline><CollectStart>2024-05-06T07:08:09.5Z</CollectStart></Timeline>"
+        f"<Position>{scene.track_xml('ARPPoly')}</Position><ImageFormation>"
+        f"<ImageFormAlgo>{algorithm.get(kind, 'OTHER')}</ImageFormAlgo></ImageFormation>"
+        f"{made.get(kind, '')}</SICD>"
+    )
+
+
+def sidd_xml(*, chip: str = "", size: tuple[int, int] = SAR_SIZE) -> str:
+    """SIDD of the ground below the same satellite.
+
+    Parameters
+    ----------
+    chip
+        A GeometricChip, as XML.
+    size
+        Width and height of the image.
+    """
+    scene = _Scene.of(left=False)
+    row, col = scene.flat
+    return (
+        '<SIDD xmlns="urn:SIDD:3.0.0" xmlns:si="urn:SICommon:1.0"><Measurement><PlaneProjection>'
+        f"<ReferencePoint><si:ECEF>{_xyz(scene.centre)}</si:ECEF><si:Point><si:Row>390.5</si:Row>"
+        "<si:Col>610</si:Col></si:Point></ReferencePoint><SampleSpacing><si:Row>0.7</si:Row>"
+        "<si:Col>0.9</si:Col></SampleSpacing>"
+        f"{_poly('TimeCOAPoly', [[scene.time, 1.3e-4], [2e-8, 0.0]])}<ProductPlane><RowUnitVector>"
+        f"{_xyz(row)}</RowUnitVector><ColUnitVector>{_xyz(col)}</ColUnitVector></ProductPlane>"
+        f"</PlaneProjection><PixelFootprint><si:Row>{size[1]}</si:Row><si:Col>{size[0]}</si:Col>"
+        f"</PixelFootprint>{scene.track_xml('ARPPoly')}</Measurement><ExploitationFeatures>"
+        '<Collection identifier="Made &amp; seen"><Information><CollectionDateTime>'
+        "2024-05-06T07:08:09.5Z</CollectionDateTime></Information></Collection>"
+        f"</ExploitationFeatures><DownstreamReprocessing>{chip}</DownstreamReprocessing></SIDD>"
+    )
+
+
+class _Scene(NamedTuple):
+    """A place on the ground and a satellite that passes it at right angles."""
+
+    centre: Points
+    track: Points
+    """Coefficients of x, y, z over seconds; shape (3, 4)."""
+    time: float
+    """When it is nearest to the centre."""
+    slant: tuple[Points, Points]
+    """Away from the satellite, and along its flight."""
+    flat: tuple[Points, Points]
+    """Two axes on the ground that are not quite level."""
+
+    @classmethod
+    def of(cls, *, left: bool) -> Self:
+        centre, (east, north, up) = _enu(*SAR_CENTRE)
+        ahead = 0.2 * east + np.sqrt(0.96) * north
+        right = np.cross(ahead, up)
+        start = centre + 550e3 * up + (1 if left else -1) * 650e3 * right
+        time = 1.5
+        # Through `start` at that time, on a path that bends down and sways a little.
+        bend = np.stack([start, 7500.0 * ahead, -4.0 * up, 0.001 * right], axis=1)
+        shift = np.array(
+            [
+                [1, -time, time**2, -(time**3)],
+                [0, 1, -2 * time, 3 * time**2],
+                [0, 0, 1, -3 * time],
+                [0, 0, 0, 1],
+            ]
+        )
+        slant = (centre - start) / np.linalg.norm(centre - start)
+        tilt = right + 0.01 * up
+        tilt /= np.linalg.norm(tilt)
+        return cls(centre, bend @ shift.T, time, (slant, ahead), (tilt, ahead))
+
+    @property
+    def range_m(self) -> float:
+        powers = self.time ** np.arange(4)
+        return float(np.linalg.norm(self.track @ powers - self.centre))
+
+    def track_xml(self, name: str) -> str:
+        axes = zip("XYZ", self.track.tolist(), strict=True)
+        return (
+            f"<{name}>{''.join(_poly(axis, [[c] for c in terms]) for axis, terms in axes)}</{name}>"
+        )
+
+
+def _poly(name: str, terms: list[list[float]]) -> str:
+    found = "".join(
+        f'<Coef exponent1="{i}" exponent2="{j}">{term!r}</Coef>'
+        for i, row in enumerate(terms)
+        for j, term in enumerate(row)
+    )
+    return f"<{name}>{found}</{name}>"
+
+
+def _xyz(vector: Points) -> str:
+    return "".join(f"<{n}>{v!r}</{n}>" for n, v in zip("XYZ", vector.tolist(), strict=True))
+
+
+def rsm_fields(
+    domain: str = "G", *, lon: float = 12.0, n: tuple[int, int] = (1, 1), shift: float = 0.0
+) -> tuple[tuple[str, str], ...]:
+    """A replacement sensor model of an image of 1000 x 800 pixels, some 1.5 km wide.
+
+    Parameters
+    ----------
+    domain
+        Of its ground coordinates: ``G``, ``H``, ``R``.
+    lon
+        Of the middle.
+    n
+        Rows and columns of sections.
+    shift
+        Pixels by which each section is off the one before it, in both directions.
+    """
+    identity, offsets, scales = _identity(domain, lon)
+    terms = np.random.default_rng(5).uniform(-2e-4, 2e-4, (4, 2, 3, 3))  # of z, y, x
+    terms[0, 0, 1, 0], terms[0, 1, 0, 0], terms[0, 0, 0, 1] = -1.0, -0.12, 0.05
+    terms[2, 0, 0, 1], terms[2, 1, 0, 0], terms[2, 0, 1, 0] = 1.0, 0.08, 0.03
+    terms[[1, 3], 0, 0, 0] = 1.0
+    found = [("RSMIDA", identity)]
+    if n != (1, 1):
+        rough = "".join(
+            _rough(part, (offset, scale), (offsets, scales))
+            for part, offset, scale in ((terms[0], 400.0, 400.0), (terms[2], 500.0, 500.0))
+        )
+        sizes = _field(800 / n[0]) + _field(1000 / n[1])
+        count = f"{n[0]:03}{n[1]:03}{n[0] * n[1]:03}"
+        found.append(("RSMPIA", f"{'image':80}{'one':40}{rough}{count}{sizes}"))
+    parts = "".join("221018" + "".join(map(_field, part.ravel())) for part in terms)
+    for i in range(n[0] * n[1]):
+        text = f"{'image':80}{'one':40}{i // n[1] + 1:03}{i % n[1] + 1:03}"
+        values = [0.01, 0.01, 400.0 + shift * i, 500.0 + shift * i, *offsets, 400.0, 500.0, *scales]
+        text += "".join(map(_field, values)) + parts
+        found.append((f"RSMPCA{f'_{i + 1}' if i else ''}", text))
+    return tuple(found)
+
+
+def _identity(domain: str, lon: float) -> tuple[str, list[float], list[float]]:
+    """RSMIDA, and the middle and half the size of the ground that the model is made for."""
+    offsets, scales = [np.radians(lon), np.radians(48.0), 400.0], [1.8e-4, 1.2e-4, 600.0]
+    frame = " " * 12 * 21
+    if domain == "R":
+        origin, axes = _enu(lon, 48.0, 350.0)
+        frame = "".join(map(_field, [*origin, *axes.T.ravel()]))
+        offsets, scales = [10.0, -20.0, 50.0], [770.0, 760.0, 600.0]
+    reference = "".join(map(_field, [offsets[0], offsets[1], offsets[2] - 30.0]))
+    text = f"{'image':80}{'one':40}{'':199}{domain}{frame}{'':504}{reference}"
+    text += f"{800:08}{1000:08}{0:08}{799:08}{0:08}{999:08}"
+    return text.ljust(1628), offsets, scales
+
+
+def _rough(
+    terms: Points, image: tuple[float, float], ground: tuple[list[float], list[float]]
+) -> str:
+    """Ten coefficients of a plane through the middle of a polynomial."""
+    slopes = [terms[0, 0, 1], terms[0, 1, 0], terms[1, 0, 0]]
+    slopes = [image[1] * slope / scale for slope, scale in zip(slopes, ground[1], strict=True)]
+    start = image[0] - sum(slope * offset for slope, offset in zip(slopes, ground[0], strict=True))
+    return "".join(map(_field, [start, *slopes, *[0.0] * 6]))
+
+
+def _field(value: float) -> str:
+    return f"{value:+.14E}"
+
+
+def _enu(lon: float, lat: float, height: float) -> tuple[Points, Points]:
+    """A place from the Earth's centre, and east, north and up there as rows."""
+    to_cartesian = pyproj.Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
+    x, y = np.radians([lon, lat])
+    up = np.array([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)])
+    east = np.array([-np.sin(x), np.cos(x), 0.0])
+    axes = np.stack([east, np.cross(up, east), up])
+    return np.array(to_cartesian.transform(lon, lat, height)), axes

@@ -13,7 +13,10 @@ from daskmr.geolocate.chip import ChippedModel
 from daskmr.geolocate.corners import CornersModel
 from daskmr.geolocate.gcp import GcpModel
 from daskmr.geolocate.rpc import RpcModel
-from daskmr.testing.contracts_geolocate import SCENE_RPCS
+from daskmr.geolocate.rsm import RsmModel
+from daskmr.geolocate.sicd import SicdModel
+from daskmr.geolocate.sidd import SiddModel
+from daskmr.testing.contracts_geolocate import SCENE_RPCS, rsm_fields, sicd_xml, sidd_xml
 
 UTM = (0.5, 0.0, 600_000.0, 0.0, -0.5, 5_000_000.0)
 PLACED = ImageInfo(
@@ -37,6 +40,8 @@ def control(source: str, *, middle: bool = False, crs: str = "EPSG:4326") -> Con
 
 
 EVERYTHING: dict[str, Any] = {
+    "sar": sicd_xml("PLANE", size=(120, 80)),
+    "rsm": rsm_fields(),
     "chip": (1.0, 0.0, 500.0, 0.0, 1.0, 300.0),
     "rpcs": SCENE_RPCS,
     "gcps": control("GCPs", middle=True),
@@ -47,7 +52,16 @@ EVERYTHING: dict[str, Any] = {
 
 def test_every_listed_model_is_there() -> None:
     found = [SENSOR_MODELS.load(name) for name in SENSOR_MODELS.builtin]
-    assert found == [ChippedModel, RpcModel, GcpModel, AffineModel, CornersModel]
+    assert found == [
+        SicdModel,
+        SiddModel,
+        RsmModel,
+        RpcModel,
+        GcpModel,
+        AffineModel,
+        CornersModel,
+        ChippedModel,
+    ]
 
 
 def test_the_best_of_all_models_is_taken() -> None:
@@ -55,10 +69,16 @@ def test_the_best_of_all_models_is_taken() -> None:
     taken = []
     for name in EVERYTHING:
         model, note = pick(replace(BARE, crs="EPSG:32631", **left))
-        taken.append(type(model))
+        taken.append(type(model.model if isinstance(model, ChippedModel) else model))
+        assert isinstance(model, ChippedModel) == (name in {"rsm", "chip"})
         assert note == ""
-        left[name] = None
-    assert taken == [ChippedModel, RpcModel, GcpModel, AffineModel, CornersModel]
+        left[name] = () if name == "rsm" else "" if name == "sar" else None
+    assert taken == [SicdModel, RsmModel, RpcModel, RpcModel, GcpModel, AffineModel, CornersModel]
+
+
+def test_whatever_else_there_is_the_product_says_where_it_lies() -> None:
+    model, note = pick(replace(BARE, **{**EVERYTHING, "sar": sidd_xml(size=(120, 80))}))
+    assert (type(model), note) == (SiddModel, "")
 
 
 def test_a_transform_and_a_crs_give_the_affine_model_without_a_word() -> None:

@@ -1,9 +1,11 @@
 """What is read of RPCs, control points and the extensions of NITF."""
 
+import base64
 import re
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,23 @@ import rasterio.rpc
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.session import DummySession
 
-from daskmr.core.imagery import ImageInfo, Rpcs
+from daskmr.core.imagery import ImageInfo, Rpcs, source_metadata
+from daskmr.geolocate import pick
+from daskmr.geolocate.rsm import RsmModel
+from daskmr.geolocate.sicd import SicdModel
+from daskmr.geolocate.sidd import SiddModel
 from daskmr.image import open_image
-from daskmr.image._metadata import MOST_GCPS
-from daskmr.testing.contracts_geolocate import SCENE_RPCS
+from daskmr.image._metadata import MOST_GCPS, _collection, _geometry, _sar
+from daskmr.testing.contracts_geolocate import (
+    SAR_SIZE,
+    SCENE_RPCS,
+    rsm_fields,
+    sicd_xml,
+    sidd_xml,
+)
 
 SIZE = (60, 40)
 """Width and height of the images that are made here."""
@@ -314,18 +326,142 @@ def test_an_image_without_corners_has_none(tmp_path: Path) -> None:
     assert info.unread == ()
 
 
-def test_models_that_are_not_read_are_told(tmp_path: Path) -> None:
-    info = write(tmp_path / "a.ntf", tres={"RSMPCA": "0" * 400})
-    assert info.unread == ("RSM",)
+def test_replacement_sensor_models_are_kept_without_their_errors(tmp_path: Path) -> None:
+    rsm = rsm_fields("R")
+    info = write(tmp_path / "a.ntf", tres={**dict(rsm), "RSMECA": "how well it fits"})
+    kept = dict(info.rsm)
+    assert {name: kept[name].strip() for name in kept} == {
+        **{name: fields.strip() for name, fields in rsm},
+        "RSMECA": "",
+    }
+    model, note = pick(info)
+    assert isinstance(model, RsmModel)
+    assert note == ""
+
+
+def write_xml(path: Path, xml: str) -> ImageInfo:
+    """Header of a NITF image with XML in a data extension."""
+    width, height = SAR_SIZE
+    extension = f"01U{'':166}000599999{xml}"
+    with rasterio.Env(session=DummySession()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with DatasetWriter(
+            str(path),
+            "w",
+            driver="NITF",
+            width=width,
+            height=height,
+            count=1,
+            dtype="uint8",
+            DES=f"XML_DATA_CONTENT={extension}",
+        ) as dataset:
+            dataset.write(np.ones((1, height, width), dtype=np.uint8))
+    return open_image(path).info
+
+
+@pytest.mark.parametrize("xml", [sicd_xml("RGZERO"), sidd_xml()], ids=["SICD", "SIDD"])
+def test_radar_metadata_give_place_time_and_name(tmp_path: Path, xml: str) -> None:
+    info = write_xml(tmp_path / "a.ntf", xml)
+    assert info.unread == ()
+    model, note = pick(info)
+    assert isinstance(model, SicdModel | SiddModel)
+    assert model == type(model).from_image(replace(info, sar=xml))
+    assert note == ""
+    (source,) = source_metadata(info)
+    assert (source["sourceDT"], source["sourceId"]) == ("2024-05-06T07:08:09.5Z", "Made & seen")
+
+
+def test_headers_carry_no_more_of_radar_metadata_than_geometry(tmp_path: Path) -> None:
+    xml = sicd_xml("RGZERO")
+    long = '<Antenna a="b"><x>1</x></Antenna>\n <Radiometric/> <s:ValidData>\n<x/></s:ValidData >'
+    long += "<IPP><Set><IPPPoly>1</IPPPoly></Set></IPP>"
+    info = write_xml(
+        tmp_path / "a.ntf",
+        xml.replace("<Grid>", f"{long}\n <Grid>").replace("<SICD", '<SICD xmlns:s="x"'),
+    )
+    assert "Antenna" not in info.sar
+    assert "ValidData" not in info.sar
+    assert pick(info)[0] == SicdModel.from_image(replace(info, sar=xml))
+    assert len(info.sar) < len(xml) + 40
+
+
+def test_xml_of_something_else_is_no_radar_metadata(tmp_path: Path) -> None:
+    info = write_xml(tmp_path / "a.ntf", '<Notes xmlns="urn:SICD:1.3.0"><SIDD/></Notes>')
+    assert (info.sar, info.collected, info.collection, info.unread) == ("", "", "", ())
+
+
+def sar_of(extensions: str, iid1: str = "") -> str:
+    """What is read of data extensions, as GDAL tells them."""
+    text = f"""<VRTDataset rasterXSize="2" rasterYSize="2"><VRTRasterBand dataType="Byte" band="1"/>
+        <Metadata><MDI key="NITF_IID1">{iid1}</MDI></Metadata>
+        <Metadata domain="xml:DES" format="xml"><des_list>{extensions}</des_list></Metadata>
+        </VRTDataset>"""
+    with rasterio.Env(session=DummySession()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with DatasetReader(text) as dataset:
+            return _sar(dataset)
+
+
+def extension(xml: str) -> str:
+    content = f"<xml_content>{xml}</xml_content>"
+    return f'<des name="XML_DATA_CONTENT"><field name="DESDATA">{content}</field></des>'
+
+
+@pytest.mark.parametrize(
+    ("iid1", "expected"),
+    [("", "one"), ("SIDD001001", "one"), ("SIDD002001", "two"), ("SIDD009001", "two")],
+)
+def test_a_product_is_told_from_its_sources_and_from_others(iid1: str, expected: str) -> None:
+    all_of_it = extension("<SICD>source</SICD>")
+    for text in ("one", "two"):
+        all_of_it += extension(f'<s:SIDD xmlns:s="urn:SIDD:3.0.0">{text}</s:SIDD>')
+    assert f">{expected}</s:SIDD>" in sar_of(all_of_it, iid1)
+
+
+def test_early_radar_metadata_are_read() -> None:
+    encoded = base64.b64encode(b"<SICD>early</SICD>").decode()
+    other = '<des name="OTHER"><field name="DESDATA" value="AAAA"/></des>'
+    early = '<des name="SICD_XML"><field name="DESVER" value="01"/><field name="DESDATA" value="'
+    assert sar_of(f'{other}{early}{encoded}"/></des>') == "<SICD>early</SICD>"
+    with pytest.raises(ValueError, match="SICD that is broken"):
+        sar_of(f'{early}/w=="/></des>')
+
+
+@pytest.mark.parametrize("text", ["<IPP>", "<IPP ", "<CollectStart ", "<CollectStart> ", " ", "> "])
+def test_hostile_radar_metadata_take_no_longer_than_others(text: str) -> None:
+    early = '<des name="SICD_XML"><field name="DESVER" value="01"/><field name="DESDATA" value="'
+    hostile = f"<SICD>{text * (2**21 // len(text))}"
+    encoded = base64.b64encode(hostile.encode()).decode()
+    comment = extension(f"<a><!-- {'<des name=' * 2**17} {early * 2**14} --></a>")
+    assert sar_of(f'{early}{encoded}"/></des>{comment}') == hostile
+    assert _geometry(hostile).startswith("<SICD>")
+    assert _collection({}, hostile)["collected"] == ""
+
+
+def test_radar_metadata_that_are_too_long_are_not_kept(tmp_path: Path) -> None:
+    info = write_xml(tmp_path / "a.ntf", f"<SICD>{'x' * 2**23}</SICD>")
+    assert info.sar == ""
+    assert info.unread == ("SICD of 8,388,621 characters",)
+
+
+def test_files_beside_an_image_tell_when_it_was_taken(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif")
+    (tmp_path / "a.IMD").write_text(
+        'BEGIN_GROUP = IMAGE_1\n\tsatId = "WV03";\n\tfirstLineTime = 2015-08-20T11:05:35.1Z;\n'
+        "END_GROUP = IMAGE_1\nEND;\n",
+        encoding="utf-8",
+    )
+    (source,) = source_metadata(open_image(tmp_path / "a.tif").info)
+    assert source["sourceDT"] == "2015-08-20T11:05:35Z"
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("sicd/cropped_sicd_040.nitf", ("SICD",)),
-        ("sicd/cropped_sicd_120.nitf", ("SICD",)),
-        ("sidd/cropped_sidd.nitf", ("SIDD",)),
-        ("rsm/i_6130a_truncated.ntf", ("RSM",)),
+        ("sicd/cropped_sicd_040.nitf", ()),
+        ("sicd/cropped_sicd_extra_des.nitf", ()),
+        ("sidd/cropped_sidd.nitf", ()),
+        ("rsm/i_6130a_truncated.ntf", ()),
         ("gcp/byte_gcp.tif", ("GCPs that are 1 only",)),
         ("rpc/wv3_20.NTF", ()),
     ],

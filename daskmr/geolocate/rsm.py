@@ -1,0 +1,223 @@
+"""Images with a replacement sensor model: from the ground to the image by polynomials, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskmr.core.imagery import ImageInfo
+from daskmr.geolocate._crs import nearest_turn, wrapped
+from daskmr.geolocate._ellipsoid import EQUATOR_M
+from daskmr.geolocate._newton import solve
+from daskmr.geolocate._sections import Frame, Identity, Layout, Section
+from daskmr.geolocate.base import Points
+
+_BLOCK = 8192
+_STEP_M = 1.0
+"""How far derivatives look over the ground."""
+_LAST_STEP_M = 1e-3
+"""Of Newton's method; what is left after such a step is its square, and less."""
+_WITHIN_PX = 1e-6
+_LONGEST = 0.3
+"""Of the way across a section; how far careful steps go."""
+_SHORT_STEPS = 60
+_FARTHEST = 100.0
+"""Sizes of a section from its centre beyond which no point is believed."""
+_POLE = 90.0
+_WITH_HEIGHT = 3
+_UNSUPPORTED = {
+    "RSMGGA": "RSM of ground grids (RSMGGA)",
+    "RSMGIA": "RSM of ground grids (RSMGIA)",
+    "RSMAPA": "RSM with adjustments (RSMAPA)",
+    "RSMAPB": "RSM with adjustments (RSMAPB)",
+}
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RsmModel:
+    """Ratios of polynomials, one pair for each section of the image, exact in both directions.
+
+    Heights are those of the model's reference point unless given. Where polynomials have folded
+    over, far outside of what they were made for, there is no answer.
+    """
+
+    frame: Frame
+    sections: tuple[Section, ...]
+    """In order of rows."""
+    layout: Layout | None
+    """None for a single section."""
+    reference: tuple[float, float, float]
+    """lon, lat, height of a point in the scene."""
+
+    def __post_init__(self) -> None:
+        """Refuse polynomials that place all of a section on a line, or nowhere."""
+        for section in self.sections:
+            if _Sight(self.frame, section).turn[0] not in {-1.0, 1.0}:
+                msg = f"RSM that cannot be solved in its section {section.number}"
+                raise ValueError(msg)
+
+    @classmethod
+    def from_image(cls, info: ImageInfo) -> Self | None:
+        """The model of an image, or of the one that it was cut out of where `info.chip` is given.
+
+        Raises
+        ------
+        ValueError
+            When it has a model that cannot be used: words that say which.
+        """
+        if not info.rsm:
+            return None
+        for name, words in _UNSUPPORTED.items():
+            if any(found.startswith(name) for found, _ in info.rsm):
+                raise ValueError(words)
+        try:
+            return cls._read(dict(info.rsm))
+        except KeyError as error:
+            msg = f"RSM without {error.args[0]}"
+            raise ValueError(msg) from error
+
+    @classmethod
+    def _read(cls, texts: Mapping[str, str]) -> Self:
+        identity = Identity.read(texts["RSMIDA"])
+        sections = sorted(
+            (Section.read(name, texts[name]) for name in texts if name.startswith("RSMPCA")),
+            key=lambda section: section.number,
+        )
+        layout = Layout.read(texts["RSMPIA"], identity.first) if "RSMPIA" in texts else None
+        n = layout.n if layout else (1, 1)
+        wanted = [(row + 1, col + 1) for row in range(n[0]) for col in range(n[1])]
+        if [section.number for section in sections] != wanted:
+            msg = f"RSM with {len(sections)} of {len(wanted)} sections"
+            raise ValueError(msg)
+        known = identity.reference or sections[len(sections) // 2].offsets[2:]
+        lon, lat, height = identity.frame.world(np.array(known)[:, None])[:, 0].tolist()
+        return cls(
+            frame=identity.frame,
+            sections=tuple(sections),
+            layout=layout if len(sections) > 1 else None,
+            reference=(lon, lat, height),
+        )
+
+    def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
+        """Ground points of pixels; see `SensorModel.to_world`."""
+        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        levels = np.full(len(pixels), self.reference[2]) if heights is None else heights
+        world = np.full((len(pixels), 3), np.nan)
+        for section, some in self._shared(pixels.T):
+            sight = _Sight(self.frame, section)
+            for start in range(0, len(some), _BLOCK):
+                part = some[start : start + _BLOCK]
+                lon, lat = sight.place(pixels[part].T, levels[part])
+                high = np.where(np.isnan(lon), np.nan, levels[part])
+                world[part] = np.stack([wrapped(lon), lat, high], axis=1)
+        return world
+
+    def to_image(self, world: Points) -> Points:
+        """Pixels of ground points; see `SensorModel.to_image`."""
+        world = np.asarray(world, dtype=np.float64)
+        pixels = np.full((len(world), 2), np.nan)
+        for start in range(0, len(world), _BLOCK):
+            part = world[start : start + _BLOCK]
+            level = np.full(len(part), self.reference[2])
+            high = part[:, 2] if part.shape[1] >= _WITH_HEIGHT else level
+            with np.errstate(all="ignore"):
+                pixels[start : start + _BLOCK] = self._see(part[:, :2].T, high).T
+        return pixels
+
+    def _see(self, lonlat: Points, high: Points) -> Points:
+        """Pixels, by the section that a first look says, and then by the one they lie in."""
+        at = np.zeros_like(lonlat)
+        if self.layout is not None:
+            lon = nearest_turn(lonlat[0], self.reference[0])
+            at = self.layout.about(self.frame.ground(np.stack([lon, lonlat[1]]), high))
+        for _ in range(1 if self.layout is None else 2):
+            found = np.full_like(lonlat, np.nan)
+            for section, some in self._shared(at):
+                found[:, some] = _Sight(self.frame, section).see(lonlat[:, some], high[some])
+            at = found
+        return at
+
+    def _shared(self, pixels: Points) -> list[tuple[Section, Indices]]:
+        """Each section that has some of the pixels, and which."""
+        if self.layout is None:
+            return [(self.sections[0], np.arange(pixels.shape[1]))]
+        which = self.layout.which(pixels)
+        present = np.unique(which[np.isfinite(which)])
+        return [(self.sections[int(i)], np.flatnonzero(which == i)) for i in present]
+
+
+class _Sight:
+    """A section and its frame, seen from the centre that the section was made around.
+
+    Where a denominator or the determinant of the derivatives has another sign than there, the
+    polynomials have folded over and say nothing about the image any more.
+    """
+
+    def __init__(self, frame: Frame, section: Section) -> None:
+        self.frame = frame
+        self.section = section
+        self.start = np.array(section.offsets[2:])[:, None]
+        self.reach = np.array(section.scales[2:])[:, None]
+        centre = frame.world(self.start)
+        self.centre = centre[:2]
+        north = np.radians(EQUATOR_M)
+        self.metres = np.stack([north * np.cos(np.radians(centre[1])), [north]])
+        with np.errstate(all="ignore"):
+            self.turn = self._turned(self.centre, centre[2])
+            self.sign = section.image(self.start)[1]
+
+    def see(self, lonlat: Points, high: Points) -> Points:
+        """Pixels of ground points; shape (2, N), NaN where the polynomials say nothing."""
+        with np.errstate(all="ignore"):
+            lonlat = np.stack([nearest_turn(lonlat[0], float(self.centre[0, 0])), lonlat[1]])
+            ground = self.frame.ground(lonlat, high)
+            pixels, sign = self.section.image(ground)
+            far = np.abs((ground - self.start) / self.reach).max(axis=0)
+            right = (far <= _FARTHEST) & (sign == self.sign) & (np.abs(lonlat[1]) <= _POLE)
+            right &= self._turned(lonlat, high) == self.turn
+            seen: Points = np.where(right, pixels, np.nan)
+            return seen
+
+    def place(self, pixels: Points, high: Points) -> Points:
+        """lon, lat of pixels; shape (2, N), NaN where there is no answer.
+
+        Those that whole steps of Newton's method do not find start again with short ones.
+        """
+        lonlat = np.full_like(pixels, np.nan)
+        left = np.arange(pixels.shape[1])
+        size = float(np.abs(self.reach[:2]).max()) * (1 if self.frame.domain == "R" else EQUATOR_M)
+        for longest, most in ((np.inf, 16), (_LONGEST * size, _SHORT_STEPS)):
+            found = self._solved(pixels[:, left], high[left], longest=longest, most=most)
+            off = np.abs(self.see(found, high[left]) - pixels[:, left]).max(axis=0)
+            right = off <= _WITHIN_PX
+            lonlat[:, left[right]] = found[:, right]
+            left = left[~right]
+        return lonlat
+
+    def _solved(self, aim: Points, high: Points, *, longest: float, most: int) -> Points:
+        def off(place: Points, some: Indices) -> Points:
+            ground = self.frame.ground(self.centre + place / self.metres, high[some])
+            return self.section.image(ground)[0] - aim[:, some]
+
+        start = np.where(np.isfinite(aim) & np.isfinite(high), 0.0, np.nan)
+        with np.errstate(all="ignore"):
+            place = solve(off, start, step=_STEP_M, within=_LAST_STEP_M, longest=longest, most=most)
+        found: Points = self.centre + place / self.metres
+        return found
+
+    def _turned(self, lonlat: Points, high: Points) -> Points:
+        """Which way round the ground lies in the image: 1 or -1; 0 or NaN for no way."""
+        at, right, above = (
+            self.section.image(self.frame.ground(lonlat + step / self.metres, high))[0]
+            for step in (
+                np.zeros((2, 1)),
+                np.array([[_STEP_M], [0.0]]),
+                np.array([[0.0], [_STEP_M]]),
+            )
+        )
+        (a, c), (b, d) = right - at, above - at
+        turn: Points = np.sign(a * d - b * c)
+        return turn
