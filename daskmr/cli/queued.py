@@ -167,6 +167,13 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
     help="Seconds for which a message is ours.",
 )
 @click.option(
+    "--hand-over",
+    "hand_over_s",
+    type=click.FloatRange(0, 42000),
+    default=39600.0,
+    help="Seconds after which the store holds a request instead of its message.",
+)
+@click.option(
     "-f",
     "--format",
     "formats",

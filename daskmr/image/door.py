@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from daskmr import aws
 from daskmr.aws import OURSELVES, Identity
-from daskmr.errors import ImageError
-from daskmr.image._objects import Opener
+from daskmr.errors import EndpointError, ImageError
 
 CACHE_MB = 128
 """GDAL's block cache, for each process."""
@@ -30,6 +30,8 @@ MAX_BANDS = 512
 """Most bands of an image."""
 MAX_BLOCK_BYTES = 256 * 2**20
 """Most bytes of one storage block, which GDAL holds whole whatever is read of it."""
+SIGNED_S = 3600
+"""Seconds for which the address of an object that is read with a role is signed, at most."""
 ALLOWED = frozenset({"GTiff", "COG", "NITF", "JP2OpenJPEG", "JPEG", "PNG", "MEM"})
 """Drivers that are left in a hardened process."""
 
@@ -114,14 +116,15 @@ class Door:
         """
         import rasterio
 
-        path, options = self._opened(url)
+        path = self._opened(url)
         with self.env(url):
             try:
-                dataset = rasterio.open(path, sharing=False, **options, **self._hidden(for_pixels))
+                dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
             except IndexError as error:  # what rasterio makes of a file without a raster
                 raise refused(url, "holds no image") from error
             except faults() as error:
-                raise refused(url, f"cannot be opened: {error}") from error
+                why = str(error).replace(path, url).replace(path.removeprefix("/vsicurl/"), url)
+                raise refused(url, f"cannot be opened: {why}") from error
             try:
                 self._check(url, dataset)
             except ImageError:
@@ -145,12 +148,11 @@ class Door:
         import rioxarray
 
         self.open(url).close()
-        path, options = self._opened(url)
+        path = self._opened(url)
         with self.env(url):
             return rioxarray.open_rasterio(
-                path, chunks=dict(chunks), lock=False, cache=False, **options,
-                **self._hidden(for_pixels=True),
-            )  # fmt: skip
+                path, chunks=dict(chunks), lock=False, cache=False, **self._hidden(for_pixels=True)
+            )
 
     @contextmanager
     def env(self, url: str) -> Iterator[None]:
@@ -170,21 +172,31 @@ class Door:
         # Without a session given, rasterio would build one of boto3 for every local file as well.
         is_ours = url.startswith("s3://") and not self.identity.role
         session = {} if is_ours else {"session": DummySession()}
+        if self.identity.role:
+            options["CPL_VSIL_CURL_USE_HEAD"] = "NO"  # what is signed is to be got
         with rasterio.Env(**session, **options):
             yield
 
-    def _opened(self, url: str) -> tuple[str, dict[str, Any]]:
-        """What rasterio is given for a URL, and by which means it opens that."""
+    def _opened(self, url: str) -> str:
+        """What GDAL opens for a URL.
+
+        GDAL keeps what it read of ``/vsis3/`` whoever it was then, so that one role would be shown
+        what another may see. What is read with a role therefore has a signed address, which nobody
+        else can have, as its name.
+        """
         path = self.gdal_path(url)
         if not (self.identity.role and path.startswith("/vsis3/")):
-            return path, {}
+            return path
         bucket, _, key = path.removeprefix("/vsis3/").partition("/")
-        opener = Opener(bucket, key, self.identity)
+        where = {"Bucket": bucket, "Key": key}
         try:
-            opener(opener.path).close()  # rasterio would not say why it cannot
-        except OSError as error:
+            with aws.translated(url):
+                s3 = aws.client("s3", self.identity)
+                s3.head_object(**where)  # GDAL would not say why it cannot
+                signed = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=SIGNED_S)
+        except EndpointError as error:
             raise refused(url, f"cannot be read as {self.identity.role}: {error}") from error
-        return opener.path, {"opener": opener}
+        return f"/vsicurl/{signed}"
 
     def _s3(self, url: str) -> str:
         bucket, _, key = url.removeprefix("s3://").partition("/")

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from daskmr.image._metadata import georeferencing
 from daskmr.image.door import Door, faults, pixel_type, refused, told
 
 _MAX_HANDLES = 16
+_SIGNED_S = 600.0
+"""Seconds after which what is read with a role is opened again: its credentials run out."""
 _LOCAL = threading.local()
 
 
@@ -49,7 +52,13 @@ class RasterSource:
         return valid
 
     def lazy(self, chunks: Mapping[str, Any]) -> Any:
-        """The image as a lazy xarray.DataArray (band, y, x)."""
+        """The image as a lazy xarray.DataArray (band, y, x).
+
+        One that is read with a role has no coordinates: its address changes, so that it is read by
+        windows, each opened as it is needed.
+        """
+        if self.door.identity.role:
+            return _by_windows(self, chunks)
         return self.door.open_lazy(self.url, chunks=chunks)
 
     def empty_blocks(self) -> NDArray[np.bool_] | None:
@@ -107,21 +116,44 @@ class RasterSource:
         check(self.url, self.etag, reader=self.door.identity)
 
 
+def _by_windows(source: RasterSource, chunks: Mapping[str, Any]) -> Any:
+    import dask.array as da
+    import xarray as xr
+
+    info = source.header()
+    shape = (info.bands, info.height, info.width)
+    sizes = da.core.normalize_chunks((info.bands, chunks["y"], chunks["x"]), shape)
+
+    def block(block_info: Any = None) -> Pixels:
+        _, rows, cols = block_info[None]["array-location"]
+        window = Window(row=rows[0], col=cols[0], height=rows[1] - rows[0], width=cols[1] - cols[0])
+        return source.read(window)
+
+    dtype = np.dtype(info.dtype)
+    array = da.map_blocks(block, chunks=sizes, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+    return xr.DataArray(array, dims=("band", "y", "x"))
+
+
 def _handle(source: RasterSource) -> Any:
     """Dataset of a source for the running thread; the ones not used for longest are closed."""
-    handles: OrderedDict[RasterSource, Any] = _LOCAL.__dict__.setdefault("handles", OrderedDict())
+    handles: OrderedDict[RasterSource, tuple[float, Any]]
+    handles = _LOCAL.__dict__.setdefault("handles", OrderedDict())
+    if source.door.identity.role and source in handles:
+        opened_at, _ = handles[source]
+        if monotonic() - opened_at > _SIGNED_S:
+            _drop(source)
     if source not in handles:
-        handles[source] = source.opened()
+        handles[source] = monotonic(), source.opened()
         while len(handles) > _MAX_HANDLES:
-            handles.popitem(last=False)[1].close()
+            handles.popitem(last=False)[1][1].close()
     handles.move_to_end(source)
-    return handles[source]
+    return handles[source][1]
 
 
 def _drop(source: RasterSource) -> None:
-    dataset = _LOCAL.__dict__.get("handles", {}).pop(source, None)
-    if dataset is not None:
-        dataset.close()
+    held = _LOCAL.__dict__.get("handles", {}).pop(source, None)
+    if held is not None:
+        held[1].close()
 
 
 def _within(dataset: Any, window: Window) -> Any:

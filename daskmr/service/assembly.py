@@ -18,7 +18,7 @@ from daskmr.service.crew import Crew
 from daskmr.service.health import serving
 from daskmr.service.inbox import Inbox
 from daskmr.service.ledger import Ledger
-from daskmr.service.listener import LOOK_AHEAD, Listener
+from daskmr.service.listener import HAND_OVER_S, LOOK_AHEAD, Listener
 from daskmr.service.turns import Turns
 from daskmr.sinks import sink
 from daskmr.status import Courier, Emf, Meter, Prometheus
@@ -52,6 +52,8 @@ class Options:
     """Whether to end when the queue is empty and everything has ended."""
     visibility_s: int = 180
     """Seconds for which a message is ours, held on a third of it."""
+    hand_over_s: float = HAND_OVER_S
+    """Seconds after which a message is given up, and the store holds its request alone."""
     formats: Sequence[str] = ("geojson",)
     """Of outputs that are files."""
     allowance: Allowance = field(default_factory=Allowance)
@@ -111,6 +113,7 @@ async def _listen(options: Options, store: str) -> None:
         clerk=clerk,
         once=options.once,
         look_ahead=options.look_ahead,
+        hand_over_s=options.hand_over_s,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

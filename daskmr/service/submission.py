@@ -5,8 +5,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from daskmr.core.report import JobStatus
 from daskmr.core.request import ImageRequest
-from daskmr.errors import ClusterError, RequestError
+from daskmr.errors import ClusterError, DaskmrError, RequestError
 from daskmr.pipeline.requested import jobs
 from daskmr.pipeline.status import RUNNING, Watcher
 from daskmr.service.inbox import send
@@ -145,7 +146,13 @@ def _drive(arguments: dict[str, Any]) -> str:
 
     client = get_client()
     secede()
-    return str(run(**arguments, client=client, load=False).report.status)
+    try:
+        return str(run(**arguments, client=client, load=False).report.status)
+    except DaskmrError as error:  # nobody but the ledger is left to be told
+        why = " ".join(str(error).split())
+        said = {"status": str(JobStatus.FAILED), "why": why, "images": []}
+        Ledger(store=arguments["store"]).end(arguments["job_id"], said)
+        raise
 
 
 def statuses(names: Sequence[str], store: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,6 +146,10 @@ class World:
         found = json.loads(content["Body"].read())["features"]
         return sorted(int(f["properties"]["featureClasses"][0]["iri"]) for f in found)
 
+    def has_ended(self, job: str) -> bool:
+        """Whether a request has come to its end."""
+        return (Path(self.store) / "requests" / job / "ended.json").exists()
+
     def is_left(self, queue: str) -> int:
         """Messages of a queue that are not deleted."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -162,6 +167,13 @@ def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         time.sleep(0.1)
     msg = "it never came true"
     raise AssertionError(msg)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at present."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return int(made.getsockname()[1])
 
 
 def stop(process: "subprocess.Popen[str]") -> int:
