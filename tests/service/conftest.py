@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -23,6 +24,7 @@ from daskmr.testing.servers import Served, serving
 
 REGION = "us-east-1"
 _NUMBERS = count()
+PARTS = ("s3", "master", "volume", "filer")
 
 
 @dataclass
@@ -30,13 +32,14 @@ class World:
     """Queues, buckets, streams and topics; a folder of images; a model; a store."""
 
     url: str
+    s3: str
     folder: Path
     model: Served
     processes: list["subprocess.Popen[str]"] = field(default_factory=list)
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        number = next(_NUMBERS)
+        number = f"{os.getpid()}-{next(_NUMBERS)}"
         sqs = self.client("sqs")
         self.queue = sqs.create_queue(QueueName=f"images-{number}")["QueueUrl"]
         self.dead = sqs.create_queue(QueueName=f"dead-{number}")["QueueUrl"]
@@ -49,7 +52,9 @@ class World:
         self.client("sns").subscribe(
             TopicArn=self.topic,
             Protocol="sqs",
-            Endpoint=f"arn:aws:sqs:{REGION}:123456789012:events-{number}",
+            Endpoint=sqs.get_queue_attributes(QueueUrl=self.events, AttributeNames=["QueueArn"])[
+                "Attributes"
+            ]["QueueArn"],
         )
         self.image = write_numbered(self.folder / "images" / "scene.tif", 4)
         self.store = str(self.folder / "store")
@@ -57,7 +62,7 @@ class World:
     def client(self, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = boto3.client(
-                service, region_name=REGION, endpoint_url=self.url
+                service, region_name=REGION, endpoint_url=self.s3 if service == "s3" else self.url
             )
         return self._clients[service]
 
@@ -182,14 +187,97 @@ def stop(process: "subprocess.Popen[str]") -> int:
     return process.wait(60)
 
 
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an AWS of its own process; empty where DASKMR_MINISTACK names no such program."""
+    program = os.environ.get("DASKMR_MINISTACK", "")
+    if not program:
+        yield ""
+        return
+    port = free_port()
+    settings = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
+    url = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("ministack") / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            [program], env={**os.environ, **settings}, stdout=file, stderr=file
+        ) as run,
+    ):
+        until(lambda: answers(f"{url}/_ministack/health"))
+        yield url
+        run.kill()
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an S3 that checks signatures; empty where DASKMR_WEED names no such program."""
+    program = os.environ.get("DASKMR_WEED", "")
+    if not program:
+        yield ""
+        return
+    folder = tmp_path_factory.mktemp("weed")
+    ports = [free_port() for _ in range(8)]
+    names = [f"{part}.port{kind}" for kind in ("", ".grpc") for part in PARTS]
+    user = {
+        "name": "test",
+        "credentials": [{"accessKey": "test", "secretKey": "test"}],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
+    words = [
+        program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3",
+        *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
+        f"-s3.config={folder}/s3.json", "-s3.iam=false", "-master.volumeSizeLimitMB=64",
+        "-volume.max=500",
+    ]  # fmt: skip
+    url = f"http://127.0.0.1:{ports[0]}"
+    with (
+        (folder / "log").open("w") as file,
+        subprocess.Popen(words, stdout=file, stderr=file) as run,
+    ):
+        until(lambda: answers(f"{url}/healthz"))
+        yield url
+        run.kill()  # asked to end, it takes its time
+
+
+def answers(url: str) -> bool:
+    """Whether a server is well."""
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
+
+
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Everything the service needs, on loopback."""
+def world(
+    ministack: str, seaweed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """Everything the service needs, on loopback: real counterparts where there are any."""
+    server = None
+    if not ministack:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        ministack = "http://{}:{}".format(*server.get_host_and_port())
+    yield from a_world(ministack, seaweed, tmp_path, monkeypatch)
+    if server is not None:
+        server.stop()
+
+
+@pytest.fixture
+def moto_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The same with an AWS of this process, which may be at several addresses."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    yield from a_world(url, "", tmp_path, monkeypatch)
+    server.stop()
+
+
+def a_world(url: str, s3: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": url,
+        **({"AWS_ENDPOINT_URL_S3": s3} if s3 else {}),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -197,10 +285,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     }.items():
         monkeypatch.setenv(name, value)
     aws.close()
-    (tmp_path / "images").mkdir()
+    (folder / "images").mkdir()
     with serving(numbered(0.01)) as model:
-        made = World(url=f"http://{host}:{port}", folder=tmp_path, model=model)
+        made = World(url=url, s3=s3 or url, folder=folder, model=model)
         yield made
         made.close()
     aws.close()
-    server.stop()

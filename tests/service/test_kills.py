@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from daskmr.testing.chaos.listening import ListenerKills
 from daskmr.testing.chaos.processes import Service
 from tests.service.conftest import World, stop, until
+
+pytestmark = pytest.mark.services
 
 
 def test_killed_listeners_lose_no_request_and_bury_no_good_one(tmp_path: Path) -> None:

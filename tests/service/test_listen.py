@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.service.conftest import World
 
 
@@ -30,6 +32,7 @@ def test_a_message_of_model_runner_ends_in_s3_kinesis_and_events(world: World) -
     assert {"TIMELINE EVENT", "SCHEDULER EVENT"} <= set(tags)
 
 
+@pytest.mark.services
 def test_a_bad_message_is_buried_at_once_and_its_neighbours_never_feel_it(  # Q26, Q6
     world: World,
 ) -> None:
@@ -46,6 +49,7 @@ def test_a_bad_message_is_buried_at_once_and_its_neighbours_never_feel_it(  # Q2
     assert world.is_left(world.queue) == 0
 
 
+@pytest.mark.services
 def test_what_requests_name_beyond_the_lists_is_refused_by_field(world: World) -> None:
     arn = "arn:aws:iam::123456789012:role/other"
     world.send(
@@ -65,6 +69,7 @@ def test_what_requests_name_beyond_the_lists_is_refused_by_field(world: World) -
     assert world.model.requests == []
 
 
+@pytest.mark.services
 def test_an_image_that_cannot_be_read_fails_its_request_only(world: World) -> None:
     request = world.request("gone", imageUrls=[f"{world.folder}/images/gone.tif"])
     world.send(request, world.request("outside", imageUrls=["/etc/passwd"]))
@@ -78,12 +83,14 @@ def test_an_image_that_cannot_be_read_fails_its_request_only(world: World) -> No
     assert sorted(failed) == ["gone", "outside"]
 
 
+@pytest.mark.services
 def test_each_image_of_a_request_has_its_own_result(world: World) -> None:  # Q11
     world.send(world.request("two", imageUrls=[world.image, world.image]))
     world.run_once()
     assert world.labels("two-1") == world.labels("two-2") == list(range(16))
 
 
+@pytest.mark.services
 def test_a_duplicate_asks_nobody_and_another_request_of_the_name_is_refused(world: World) -> None:
     request = world.request("once")
     world.send(request, request)
@@ -100,6 +107,7 @@ def test_a_duplicate_asks_nobody_and_another_request_of_the_name_is_refused(worl
     assert [e["status"] for e in world.said()].count("FAILED") == 0
 
 
+@pytest.mark.services
 def test_no_secret_is_logged(world: World) -> None:
     canary = "AKIAIOSFODNN7CANARY"
     parameters: dict[str, Any] = {"CustomAttributes": f"key={canary}"}

@@ -4,10 +4,13 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 from distributed import LocalCluster
 from moto.server import ThreadedMotoServer
 
 from tests.service.conftest import World, free_port, stop, until
+
+pytestmark = pytest.mark.services
 
 
 def asked(port: int) -> dict[str, Any]:
@@ -30,7 +33,10 @@ def check_metrics(log: str, metrics: str, model: str) -> None:
     assert spaces == {"OSML/ModelRunner"}
 
 
-def test_a_service_waits_for_its_queue_and_its_cluster_and_tells_how_it_is(world: World) -> None:
+def test_a_service_waits_for_its_queue_and_its_cluster_and_tells_how_it_is(
+    moto_world: World,
+) -> None:
+    world = moto_world
     health, scheduler = free_port(), free_port()
     nobody = f"http://127.0.0.1:{free_port()}"
     process = world.listen(

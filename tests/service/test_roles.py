@@ -5,10 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+import pytest
 from aiohttp import web
 
 from daskmr.testing.servers import serving
 from tests.service.conftest import World
+
+pytestmark = pytest.mark.services
 
 ROLE = "arn:aws:iam::123456789012:role/imagery"
 CREDENTIALS = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
@@ -25,7 +28,8 @@ async def sts(request: web.Request, _number: int) -> web.StreamResponse:
     return web.Response(text=CREDENTIALS.format(arn=escape(arn)), content_type="text/xml")
 
 
-def test_roles_are_assumed_with_external_id_name_and_policy(world: World) -> None:
+def test_roles_are_assumed_with_external_id_name_and_policy(moto_world: World) -> None:
+    world = moto_world
     world.client("s3").create_bucket(Bucket="pictures")
     world.client("s3").upload_file(world.image, "pictures", "scene.tif")
     roles: dict[str, Any] = {
@@ -59,8 +63,10 @@ def test_roles_are_assumed_with_external_id_name_and_policy(world: World) -> Non
 
 
 def test_a_role_that_is_refused_fails_the_request_and_is_never_replaced_by_ours(
-    world: World,
+    moto_world: World,
 ) -> None:
+    world = moto_world
+
     async def refusing(_request: web.Request, _number: int) -> web.StreamResponse:
         text = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error>"
         return web.Response(

@@ -93,6 +93,7 @@ def test_a_queue_that_is_not_there_is_an_error_of_its_name(world: World) -> None
     assert "/1/no" in str(said.exception)
 
 
+@pytest.mark.services
 def test_a_cluster_runs_a_request_without_a_queue(world: World) -> None:
     nowhere = world.request("nowhere", outputs=[{"type": "S3", "bucket": "missing"}])
     with LocalCluster(
