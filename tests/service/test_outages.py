@@ -8,6 +8,8 @@ import pytest
 from distributed import LocalCluster
 from moto.server import ThreadedMotoServer
 
+from daskmr.testing.numbered import numbered
+from daskmr.testing.servers import serving
 from tests.service.conftest import World, free_port, stop, until
 
 pytestmark = pytest.mark.services
@@ -86,3 +88,16 @@ def test_a_message_that_is_held_too_long_is_given_up_and_its_request_goes_on(
     until(lambda: world.has_ended("long"), 90)
     assert stop(second) == 0
     assert world.labels("long") == list(range(16))
+
+
+def test_a_job_that_outlasts_its_message_stays_where_it_runs(world: World) -> None:  # K15
+    with serving(numbered(2.0)) as slow:
+        request = world.request("slow", imageProcessor={"name": slow.url, "type": "HTTP_ENDPOINT"})
+        world.send(request)
+        host = slow.url.removeprefix("http://").partition("/")[0]
+        process = world.listen("--visibility", "3", "--allow-model", host)
+        until(lambda: world.has_ended("slow"), 90)
+        assert stop(process) == 0
+        assert len(slow.requests) == 16  # two rounds of ten calls, longer than the message is ours
+    assert world.is_left(world.queue) == world.is_left(world.dead) == 0
+    assert world.labels("slow") == list(range(16))
