@@ -10,6 +10,8 @@
                        outbox/*            events of what never became a job
     STORE/handed/JOB.json                  created once: its message is gone, any listener goes on
                  JOB.ended                 created once: nobody needs to any more
+    STORE/unsaid/HASH.json                 created once: where events are that nobody has heard yet
+                 HASH.said                 created once: by now somebody has
     STORE/rejected/HASH/message            created once: the body of a message that was refused
                         outbox/*           events of it
 """
@@ -118,14 +120,26 @@ class Ledger:
         found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
         return [name for name in found if name not in over]
 
-    def shelf(self, job_id: str) -> Place:
-        """Where events of a request are kept that never became a job."""
-        return self._of(job_id)
+    def owe(self, url: str) -> None:
+        """Events at a place are still to be said, by this process or by another."""
+        content = json.dumps({"url": url}).encode()
+        self._unsaid.create(f"{_hash(url.encode())}.json", content)
+
+    def owed(self) -> list[str]:
+        """Places whose events are still to be said."""
+        names = self._unsaid.names("")
+        over = {name.removesuffix(".said") for name in names if name.endswith(".said")}
+        left = [n for n in names if n.endswith(".json") and n.removesuffix(".json") not in over]
+        return [json.loads(self._unsaid.read(name) or b"{}")["url"] for name in left]
+
+    def settle(self, url: str) -> None:
+        """Events at a place were said."""
+        self._unsaid.create(f"{_hash(url.encode())}.said", b"\n")
 
     def refuse(self, body: str) -> Place:
         """Keep the body of a message that is refused; where events of it are kept."""
         content = body.encode("utf-8", "surrogatepass")
-        where = place(f"{self.store}/rejected/{hashlib.sha256(content).hexdigest()[:32]}")
+        where = place(f"{self.store}/rejected/{_hash(content)}")
         where.create("message", content)
         return where
 
@@ -136,11 +150,19 @@ class Ledger:
     def _handed(self) -> Place:
         return place(f"{self.store}/handed")
 
+    @property
+    def _unsaid(self) -> Place:
+        return place(f"{self.store}/unsaid")
+
     def _n_committed(self, job_id: str) -> int:
         """Regions that are there, of all images of a request."""
         found = self.request(job_id)
         names = found[0].job_ids if found else (job_id,)
         return sum(len(JobFolder.at(self.store, name).committed()) for name in names)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from daskmr.service.inbox import Inbox, Message
 from daskmr.service.threads import in_thread
 from daskmr.status import Shelf
 from daskmr.store import JobFolder
+from daskmr.store.places import place
 
 log = logging.getLogger(__name__)
 LOOK_AHEAD = 50
@@ -63,6 +64,7 @@ class Listener:
     _held: dict[str, Message] = field(default_factory=dict)
     _served: "dict[str, asyncio.Future[Ending]]" = field(default_factory=dict)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _owed: set[str] = field(default_factory=set)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -88,6 +90,8 @@ class Listener:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await in_thread(self.clerk.courier.drain, _SAY_S)
+            await self._settle()
 
     @property
     def n_requests(self) -> int:
@@ -184,6 +188,9 @@ class Listener:
         end = time.monotonic() + _SAY_S
         while not self.clerk.courier.has_said(shelf) and time.monotonic() < end:
             await asyncio.sleep(0.02)
+        if not self.clerk.courier.has_said(shelf):
+            await in_thread(self.clerk.ledger.owe, shelf.url)
+            self._owed.add(shelf.url)
 
     # -- beside them ------------------------------------------------------------------------------
 
@@ -206,10 +213,20 @@ class Listener:
     async def _scan(self) -> None:
         """Go on with requests whose message was given up and that nobody runs."""
         ledger = self.clerk.ledger
+        for url in set(await in_thread(ledger.owed)) - self._owed:
+            self._owed.add(url)
+            self.clerk.courier.resume(place(url))
+        await self._settle()
         for job_id in await in_thread(ledger.handed):
             found = await in_thread(ledger.request, job_id)
             if found is not None and job_id not in self._served and not self._stopped.is_set():
                 self._begin(self._resumed(*found))
+
+    async def _settle(self) -> None:
+        """Forget events that were said late."""
+        for url in [url for url in self._owed if self.clerk.courier.has_said(place(url))]:
+            await in_thread(self.clerk.ledger.settle, url)
+            self._owed.discard(url)
 
     async def _resumed(self, request: ImageRequest, asked_at: float) -> None:
         try:

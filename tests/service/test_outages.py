@@ -101,3 +101,18 @@ def test_a_job_that_outlasts_its_message_stays_where_it_runs(world: World) -> No
         assert len(slow.requests) == 16  # two rounds of ten calls, longer than the message is ours
     assert world.is_left(world.queue) == world.is_left(world.dead) == 0
     assert world.labels("slow") == list(range(16))
+
+
+def test_what_a_topic_did_not_hear_it_hears_from_the_next_listener(world: World) -> None:
+    world.send(world.request("quiet"), world.request("other"))
+    world.run_once(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{free_port()}", AWS_MAX_ATTEMPTS="1")
+    assert world.labels("quiet") == world.labels("other") == list(range(16))
+    assert world.is_left(world.queue) == 0
+    assert world.said() == []
+    world.run_once()
+    said = world.said()
+    for job in ("quiet", "other"):
+        statuses = [event["status"] for event in said if event["job_id"] == job]
+        assert [statuses[0], statuses[-1]] == ["STARTED", "SUCCESS"]
+    world.run_once()  # and is not told again
+    assert world.said() == []
