@@ -90,6 +90,8 @@ class RegionSummary:
     """Features in the part."""
     effort: Effort
     """What it took."""
+    n_retries: int = 0
+    """Calls beyond the first of each tile."""
 
     @property
     def n_tiles(self) -> int:

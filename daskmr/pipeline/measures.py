@@ -64,6 +64,8 @@ def measure_region(meter: Meter, asking: Asking, summary: RegionSummary) -> None
             values = {Metric.DURATION: seconds / n, Metric.INVOCATIONS: float(n)}
             is_whole = operation is not Operation.TILE_GENERATION
             values |= {Metric.ERRORS: float(n_failed)} if n_failed and is_whole else {}
+            if operation is Operation.MODEL and summary.n_retries:
+                values[Metric.RETRIES] = float(summary.n_retries)
             meter.record(operation, values, **about)
     if summary.n_features:
         meter.record(Operation.STORAGE, {Metric.INVOCATIONS: 1.0})

@@ -237,5 +237,9 @@ def summary_of(name: str, part: Part) -> RegionSummary:
     """
     statuses = Counter(str(outcome.status) for outcome in part.outcomes)
     return RegionSummary(
-        region=name, outcomes=dict(statuses), n_features=len(part.features), effort=part.effort
+        region=name,
+        outcomes=dict(statuses),
+        n_features=len(part.features),
+        effort=part.effort,
+        n_retries=sum(max(0, outcome.attempts - 1) for outcome in part.outcomes),
     )
