@@ -33,8 +33,8 @@ def plan(image: Any, model: Any, **options: Any) -> Plan:
         GeoDataFrame, all in tile pixels.
     **options
         Fields of `daskmr.pipeline.settings.Settings`: tile_size, overlap, strategy, tile_format,
-        tile_compression, roi, skip_nodata, merge, iou, parameters, concurrency, timeout_s,
-        feature_properties, job_id.
+        tile_compression, roi, skip_nodata, merge, iou, merge_options, parameters, concurrency,
+        timeout_s, elevation, geoid, feature_properties, job_id.
 
     Raises
     ------

@@ -201,7 +201,7 @@ class Job:
         Parameters
         ----------
         **changes
-            `merge`, `iou`, `feature_properties`, and `out` and `formats`.
+            `merge`, `iou`, `merge_options`, `feature_properties`, and `out` and `formats`.
 
         Raises
         ------

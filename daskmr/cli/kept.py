@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daskmr.cli.options import formats_option, scheduler_option, store_option, workers_option
+from daskmr.cli.options import (
+    formats_option,
+    scheduler_option,
+    settings,
+    store_option,
+    workers_option,
+)
 from daskmr.cli.running import run_job
 
 if TYPE_CHECKING:
@@ -138,6 +144,13 @@ def retry_command(job: str, *, store: str, formats: str | None, as_json: bool, *
 @store_option
 @click.option("--merge", help="How duplicates are merged.  [default: as before]")
 @click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: as before]")
+@click.option(
+    "--merge-option",
+    "merge_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Further options of merging; repeatable.  [default: as before]",
+)
 @click.option("-o", "--out", help="Folder or s3:// URL of the results.  [default: the store only]")
 @formats_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -147,7 +160,7 @@ def merge_command(
     """Merge the answers of JOB in another way; asks no model, and needs no cluster."""
     from daskmr.jobs import Job
 
-    given = {name: value for name, value in changes.items() if value is not None}
+    given = settings(changes)
     if formats:
         given["formats"] = tuple(formats.split(","))
     sys.exit(run_job(Job(store, job).merging(**given), as_json=as_json))

@@ -10,6 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PAIRS = {
     "parameters": "--param",
     "tile_options": "--tile-option",
+    "merge_options": "--merge-option",
     "endpoint_options": "--endpoint-option",
 }
 
@@ -41,8 +42,16 @@ def job_options(command: F) -> F:
         ),
         click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
         click.option("--skip-nodata/--no-skip-nodata", default=None, help="[default: skip]"),
-        click.option("--merge", help="How duplicates are merged: nms or none.  [default: nms]"),
+        click.option(
+            "--merge",
+            help="How duplicates are merged: nms, soft_nms, nmm, wbf, edge_aware or none.  "
+            "[default: nms]",
+        ),
         click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: 0.75]"),
+        click.option(
+            "--merge-option", "merge_options", metavar="NAME=VALUE", multiple=True,
+            help="Further options of merging, such as score_threshold=0.3; repeatable.",
+        ),
         click.option(
             "--param", "parameters", metavar="NAME=VALUE", multiple=True,
             help="Passed on to the model; repeatable.",

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from daskmr.core.boxes import Boxes
 from daskmr.core.grid import Window
 
-_TEXT = pd.StringDtype("pyarrow")
-_BOX = ["x_min", "y_min", "x_max", "y_max"]
+TEXT = pd.StringDtype("pyarrow")
+"""Dtype of columns of text."""
+BOX = ["x_min", "y_min", "x_max", "y_max"]
+"""Columns of the box."""
 
 COLUMNS: Mapping[str, Any] = {
-    "feature_id": _TEXT,  # content hash: the same answer gives the same id
-    "label": _TEXT,  # class with the highest score, "" without classes
+    "feature_id": TEXT,  # content hash: the same answer gives the same id
+    "label": TEXT,  # class with the highest score, "" without classes
     "score": np.dtype("float64"),  # of that class; NaN when the model gave none
     "x_min": np.dtype("float64"),  # the box, in full-image pixels
     "y_min": np.dtype("float64"),
@@ -34,9 +36,9 @@ COLUMNS: Mapping[str, Any] = {
     "tile_row": np.dtype("int64"),  # first pixel row of the tile that saw it
     "tile_col": np.dtype("int64"),  # first pixel column of that tile
     "answer_index": np.dtype("int64"),  # place in that tile's answer
-    "inferred_at": _TEXT,  # ISO 8601, UTC, of the answer
-    "classes": _TEXT,  # JSON of featureClasses, [] when absent
-    "properties": _TEXT,  # JSON of whatever else the model said
+    "inferred_at": TEXT,  # ISO 8601, UTC, of the answer
+    "classes": TEXT,  # JSON of featureClasses, [] when absent
+    "properties": TEXT,  # JSON of whatever else the model said
 }
 """Columns beside `geometry`, with their dtypes."""
 
@@ -139,8 +141,8 @@ def table(geometry: NDArray[Any], boxes: Boxes, columns: Mapping[str, Any]) -> g
     columns
         The other names of `COLUMNS`, each of length N; a missing one is empty text or 0.
     """
-    given = {**columns, **dict(zip(_BOX, boxes.T, strict=True))}
-    blank = {name: "" if dtype is _TEXT else 0 for name, dtype in COLUMNS.items()}
+    given = {**columns, **dict(zip(BOX, boxes.T, strict=True))}
+    blank = {name: "" if dtype is TEXT else 0 for name, dtype in COLUMNS.items()}
     data = {
         name: pd.Series(given.get(name, [blank[name]] * len(boxes)), dtype=dtype)
         for name, dtype in COLUMNS.items()
@@ -150,7 +152,7 @@ def table(geometry: NDArray[Any], boxes: Boxes, columns: Mapping[str, Any]) -> g
 
 def boxes(features: gpd.GeoDataFrame) -> Boxes:
     """The boxes of a table in pixels as an array of shape (N, 4)."""
-    found: Boxes = features[_BOX].to_numpy(dtype=np.float64)
+    found: Boxes = features[BOX].to_numpy(dtype=np.float64)
     return found
 
 

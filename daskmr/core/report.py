@@ -67,6 +67,19 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """How to cut the image into tiles next time, from the sizes of what was found."""
+
+    size_px: Mapping[str, float]
+    """``p50``, ``p95``, ``p99`` and ``max`` of the features' longest sides, pixels; percentiles are
+    at most 5 % too large."""
+    overlap: int
+    """Pixels that neighbouring tiles should share, so that 99 % are whole in some tile."""
+    tile_size: int
+    """Pixels of a tile, at least; so that no more than a quarter of its side is overlap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
     """The account of one job on one image."""
 
@@ -90,6 +103,10 @@ class JobReport:
     """Features of answers that could not be used, by reason."""
     n_truncated: int = 0
     """Features after merging that the edge of their tile has cut off."""
+    n_joined: int = 0
+    """Features after merging that were made of several."""
+    advice: Advice | None = None
+    """How to cut the image into tiles next time; None when nothing was found."""
     n_attempts: int = 0
     """Calls of the endpoint that were made."""
     region_attempts: Mapping[str, int] = field(default_factory=dict)
@@ -135,11 +152,17 @@ class JobReport:
         """Part of the features that is cut off; 0 without features."""
         return self.n_truncated / self.n_merged if self.n_merged else 0.0
 
+    @property
+    def joined_share(self) -> float:
+        """Part of the features that was made of several; 0 without features."""
+        return self.n_joined / self.n_merged if self.n_merged else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, those that follow from others included."""
         return {
             "status": str(self.status),
             "n_retries": self.n_retries,
             "truncated_share": self.truncated_share,
+            "joined_share": self.joined_share,
             **asdict(self),
         }

@@ -158,13 +158,56 @@ Output = Annotated[S3Output | KinesisOutput, Field(discriminator="type")]
 class Merging(_Part):
     """How duplicates are merged (``algorithm`` of a FEATURE_DISTILLATION step)."""
 
-    algorithm_type: Annotated[Literal["NMS", "SOFT_NMS", "NONE"], Upper] = "NMS"
+    algorithm_type: Annotated[
+        Literal["NMS", "SOFT_NMS", "NONE", "NMM", "WBF", "EDGE_AWARE"], Upper
+    ] = "NMS"
     iou_threshold: Share = 0.75
     """Overlap above which two boxes are one object."""
     skip_box_threshold: Share = 0.0001
     """Score below which SOFT_NMS leaves a box out."""
     sigma: Annotated[float, Field(gt=0, strict=True)] = 0.1
     """How softly SOFT_NMS lowers scores."""
+    method: Literal["gaussian", "linear"] | None = None
+    """How SOFT_NMS lowers scores; Model Runner knows neither this nor what follows."""
+    metric: Literal["iou", "ios"] | None = None
+    """Overlap as intersection over union, or over the smaller one."""
+    class_aware: Annotated[bool, Field(strict=True)] | None = None
+    """Whether only features of one class are compared."""
+    class_groups: tuple[tuple[str, ...], ...] = ()
+    """Classes that are compared with one another all the same."""
+    class_thresholds: dict[str, Share] = {}
+    """`iou_threshold` of single classes."""
+    score_threshold: Annotated[float, Field(strict=True)] | None = None
+    """Score below which features are left out."""
+    class_scores: dict[str, float] = {}
+    """`score_threshold` of single classes."""
+    max_count: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Most features of the result."""
+    distance_px: Annotated[float, Field(ge=0, strict=True)] | None = None
+    """Distance up to which points are one object."""
+    cover_threshold: Share | None = None
+    """Part of a cut feature that a complete one of EDGE_AWARE must cover."""
+    trace_threshold: Share | None = None
+    """How well cut features of EDGE_AWARE must agree on what both their tiles see."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, value: Any) -> Any:
+        """EDGE_AWARE has a usual overlap of its own."""
+        said = value if isinstance(value, dict) else {}
+        kind = _upper(said.get("algorithmType", said.get("algorithm_type")))
+        given = {name: said.get(name) for name in ("iou_threshold", "iouThreshold")}
+        if kind != "EDGE_AWARE" or any(overlap is not None for overlap in given.values()):
+            return value
+        return {**{k: v for k, v in said.items() if k not in given}, "iouThreshold": 0.5}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is said beyond the algorithm and the overlap, as fields of the algorithm's class."""
+        softly = {"skip_box_threshold", "sigma"} if self.algorithm_type == "SOFT_NMS" else set()
+        usual = {"algorithm_type", "iou_threshold", "skip_box_threshold", "sigma"} - softly
+        said = {name: getattr(self, name) for name in type(self).model_fields if name not in usual}
+        return {name: value for name, value in said.items() if value not in (None, (), {})}
 
 
 class Step(_Part):

@@ -25,6 +25,10 @@ class Merge(Protocol):
         None when no feature ever has an influence on another.
         """
 
+    @property
+    def max_count(self) -> int | None:
+        """Most features of the whole result; None for any number."""
+
     def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
         """Pairs of rows that may have an influence on one another, each once, in chunks.
 

@@ -18,6 +18,11 @@ class KeepAll:
         """No feature has an influence on another."""
         return
 
+    @property
+    def max_count(self) -> None:
+        """Any number."""
+        return
+
     def links(self, _features: gpd.GeoDataFrame) -> Iterator[Pairs]:
         """None."""
         return iter(())

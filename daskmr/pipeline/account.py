@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
 from daskmr.core.boxes import Boxes
+from daskmr.core.cuts import cuts, joined, margin_px
 from daskmr.core.effort import Effort
+from daskmr.core.features import boxes
 from daskmr.core.grid import TileGrid
-from daskmr.core.report import JobReport, TileOutcome, TileStatus
+from daskmr.core.report import Advice, JobReport, TileOutcome, TileStatus
+from daskmr.core.selection import Mask
 from daskmr.pipeline.merging import Extent, extent_of
 from daskmr.store import PartHeader, PartStore
 
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from daskmr.pipeline.plan import Plan
 
 _MAX_PROBLEMS = 1000
+_STEPS = 16
+"""Buckets for each doubling of a size: what is read off them is too large by 4 % at most."""
+_MANY = 0.01
+"""Part of features that is worth a remark."""
 Position = tuple[int, int]
 Tiles = Mapping[Position, TileOutcome]
 """Outcomes of the tiles of one region, by first row and column."""
@@ -49,9 +57,12 @@ class Account:
     """Calls of the model."""
     counts: NDArray[np.int64] = field(init=False)
     """Features of each tile before merging, shape of the grid."""
+    run: Mask = field(init=False)
+    """Tiles that were sent to the model, shape of the grid; of those that failed, too."""
 
     def __post_init__(self) -> None:
         self.counts = np.zeros(self.grid.shape, dtype=np.int64)
+        self.run = np.zeros(self.grid.shape, dtype=np.bool_)
 
     def add(self, tiles: Tiles) -> None:
         """Take the tiles of one region."""
@@ -59,6 +70,9 @@ class Account:
             self.outcomes[outcome.status] += 1
             if outcome.status is not TileStatus.SUCCEEDED:
                 self.reasons[outcome.reason] += 1
+        run = [place for place, o in tiles.items() if o.status is not TileStatus.SKIPPED]
+        rows, cols = np.array(run, dtype=np.int64).reshape(-1, 2).T
+        self.run[np.searchsorted(self.grid.rows, rows), np.searchsorted(self.grid.cols, cols)] = 1
         self.problems.extend(o for o in tiles.values() if o.status is TileStatus.FAILED)
         if len(self.problems) > _MAX_PROBLEMS:
             self.problems.sort(key=_place)
@@ -90,17 +104,15 @@ class Account:
             max(cols) + wide * 1.5, max(rows) + high * 1.5,
         ])  # fmt: skip
 
-    def report(
-        self, plan: "Plan", *, n_merged: int, n_truncated: int, deaths: Mapping[str, int]
-    ) -> JobReport:
+    def report(self, plan: "Plan", *, findings: "Findings", deaths: Mapping[str, int]) -> JobReport:
         """The job's report; outputs and wall time are not known here.
 
         Parameters
         ----------
         plan
             What was to be done.
-        n_merged, n_truncated
-            Features after merging, and how many of them a tile's edge has cut.
+        findings
+            What is left of the features after merging.
         deaths
             Attempts at regions that ended badly, by cause.
         """
@@ -109,6 +121,7 @@ class Account:
             outcomes[TileStatus.SKIPPED] += plan.n_skipped
             reasons["NODATA"] += plan.n_skipped
         times = self.effort.times
+        advice = findings.advice(self.grid)
         return JobReport(
             job_id=plan.settings.job_id,
             image=plan.info.url,
@@ -117,8 +130,10 @@ class Account:
             reasons=dict(reasons),
             problems=sorted(self.problems, key=_place),
             n_features=self.n_features,
-            n_merged=n_merged,
-            n_truncated=n_truncated,
+            n_merged=findings.n,
+            n_truncated=findings.n_truncated,
+            n_joined=findings.n_joined,
+            advice=advice,
             dropped=dict(self.dropped),
             n_attempts=self.n_attempts,
             region_attempts=dict(deaths),
@@ -128,8 +143,69 @@ class Account:
                 for stage, spent in times.items()
             },
             megapixels=self.effort.n_pixels / 1e6,
-            warnings=tuple(plan.warnings),
+            warnings=(*plan.warnings, *findings.remarks(self.grid, advice)),
         )
+
+
+@dataclass
+class Findings:
+    """The features of a job after merging, in numbers; small, however many there were."""
+
+    n: int = 0
+    """How many."""
+    n_truncated: int = 0
+    """How many of them the edge of a tile has cut."""
+    n_joined: int = 0
+    """How many of them were made of several."""
+    _largest_px: float = 0.0
+    _sizes: Counter[int] = field(default_factory=Counter)
+
+    def add(self, features: gpd.GeoDataFrame) -> None:
+        """Take a merged table in pixels."""
+        self.n += len(features)
+        self.n_truncated += int((cuts(features) != 0).sum())
+        self.n_joined += int(joined(features).sum())
+        found = boxes(features)
+        size = np.maximum((found[:, 2:] - found[:, :2]).max(axis=1, initial=0.0), 1.0)
+        self._largest_px = max(self._largest_px, float(size.max(initial=0.0)))
+        steps, counts = np.unique(np.ceil(_STEPS * np.log2(size)).astype(int), return_counts=True)
+        self._sizes.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
+
+    def advice(self, grid: TileGrid) -> Advice | None:
+        """How to cut the image into tiles next time; None without features."""
+        if not self.n:
+            return None
+        p50, p95, p99 = (self._percentile(part) for part in (0.5, 0.95, 0.99))
+        overlap = _multiple(p99 + 2 * margin_px(grid), 8)
+        tile = max(min(grid.tile.height, grid.tile.width), 4 * overlap)
+        return Advice(
+            size_px={"p50": p50, "p95": p95, "p99": p99, "max": self._largest_px},
+            overlap=overlap,
+            tile_size=_multiple(tile, 32),
+        )
+
+    def remarks(self, grid: TileGrid, advice: Advice | None) -> Iterator[str]:
+        """What should be done about features that are cut off, if they are many."""
+        now = min(grid.overlap.height, grid.overlap.width)
+        if advice and self.n_truncated > _MANY * self.n and advice.overlap > now:
+            yield (
+                f"overlap: {self.n_truncated:,} of {self.n:,} features are cut off by the edge of "
+                f"their tile; 99 % are up to {advice.size_px['p99']:.0f} pixels long: overlap "
+                f"{advice.overlap} with tile_size {advice.tile_size} would see them whole"
+            )
+
+    def _percentile(self, part: float) -> float:
+        """Longest side that a part of all do not exceed, in pixels."""
+        left = np.ceil(part * self.n)
+        for step, n in sorted(self._sizes.items()):
+            left -= n
+            if left <= 0:
+                return min(round(float(2 ** (step / _STEPS)), 3), self._largest_px)
+        return self._largest_px
+
+
+def _multiple(value: float, of: int) -> int:
+    return int(-(-value // of) * of)
 
 
 def accounted(

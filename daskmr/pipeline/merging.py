@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from daskmr.core.boxes import Boxes
 from daskmr.core.features import boxes, concat, empty
+from daskmr.merge import best
 from daskmr.merge.base import Merge, Pairs
 
 _MARGIN_PX = 1.0
@@ -73,6 +74,20 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
     -------
     Tables in pixels; each in canonical order.
     """
+    tables = _merged_apart(merge, extents, read)
+    if merge.max_count is None:
+        yield from tables
+        return
+    kept = empty()
+    for table in tables:
+        kept = best(concat([kept, table]), merge.max_count)
+    yield kept
+
+
+def _merged_apart(
+    merge: Merge, extents: Sequence[Extent], read: Read
+) -> Iterator[gpd.GeoDataFrame]:
+    """The features that survive, however many there are."""
     reach = merge.reach_px
     names = [extent.name for extent in extents]
     if reach is None:

@@ -124,7 +124,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     ImageError
         When the image cannot be opened.
     """
-    merge = merger(settings.merge, {"iou_threshold": settings.iou})
+    merge = merger(settings.merge, {"iou_threshold": settings.iou, **settings.merge_options})
     tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
     answers = AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes))
     known = replace(hints(model, settings), is_trusted=is_trusted)

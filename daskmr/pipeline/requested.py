@@ -52,6 +52,7 @@ def jobs(
         "roi": request.region_of_interest,
         "merge": merging.algorithm_type,
         "iou": merging.iou_threshold,
+        "merge_options": merging.options,
         "feature_properties": request.feature_properties,
         "out": out,
         "outputs": outputs,

@@ -6,7 +6,7 @@ request - plan - regions (read, encode, ask, decode, part) - merge - geolocate -
 import asyncio
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,13 @@ from time import perf_counter
 import geopandas as gpd
 import numpy as np
 
-from daskmr.core.cuts import cut
-from daskmr.core.features import boxes
+from daskmr.core.cuts import flagged, told
 from daskmr.core.grid import Region
 from daskmr.core.imagery import source_metadata
 from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.core.selection import Selection
 from daskmr.errors import JobError, RequestError, SchedulerLostError
-from daskmr.pipeline.account import Account, accounted
+from daskmr.pipeline.account import Account, Findings, accounted
 from daskmr.pipeline.announce import Announcer, announcing
 from daskmr.pipeline.attempts import Attempts
 from daskmr.pipeline.capacity import asking
@@ -270,16 +269,15 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
         with run.stage(Operation.AGGREGATION):
             account = _accounted(plan, space, coverage)
         spool = stack.enter_context(Spool(plan.regions.grid, account.counts, plan.sensor))
-        n_truncated = 0
+        findings = Findings()
         with run.stage(Operation.SELECTION):
             for table in _merged(run, account):
-                n_truncated += _n_truncated(plan, table)
-                spool.add(table)
+                findings.add(table)
+                spool.add(told(table, plan.regions.grid, account.run))
             spool.close()
         report = account.report(
             plan,
-            n_merged=spool.n_rows,
-            n_truncated=n_truncated,
+            findings=findings,
             deaths=Counter(c for said in space.folder.attempts().values() for c in said),
         )
         journal.say("merged", features=account.n_features, merged=spool.n_rows)
@@ -324,16 +322,12 @@ def _accounted(plan: Plan, space: Workspace, coverage: Path) -> Account:
 
 def _merged(run: _Run, account: Account) -> Iterator[gpd.GeoDataFrame]:
     """Features in pixels, one of each object."""
-    parts = run.space.folder.parts
-    return merged(
-        run.plan.merge, account.extents, lambda names: (p.features for p in parts.read_all(names))
-    )
+    parts, grid = run.space.folder.parts, run.plan.regions.grid
 
+    def read(names: Iterable[str]) -> Iterator[gpd.GeoDataFrame]:
+        return (flagged(part.features, grid, account.run) for part in parts.read_all(names))
 
-def _n_truncated(plan: Plan, table: gpd.GeoDataFrame) -> int:
-    """Features that the edge of their tile has cut off."""
-    rows, cols = table["tile_row"].to_numpy(), table["tile_col"].to_numpy()
-    return int(cut(plan.regions.grid, boxes(table), rows=rows, cols=cols).sum())
+    return merged(run.plan.merge, account.extents, read)
 
 
 @contextmanager

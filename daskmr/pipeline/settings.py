@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from daskmr.core.grid import Size, Strategy
 from daskmr.endpoints import PATIENCE_S
 from daskmr.errors import RequestError
+from daskmr.merge import usual_iou
 
 _ABOVE_ZERO = ("timeout_s", "patience_s", "deadline_s", "batch")
 _MOST_LINGER_S = 60
@@ -43,7 +44,10 @@ class Settings:
     merge: str = "nms"
     """How duplicates of neighbouring tiles are merged."""
     iou: float = 0.75
-    """Overlap (intersection over union) above which `merge` takes two features for one."""
+    """Overlap (intersection over union) above which `merge` takes two features for one; with
+    ``edge_aware`` 0.5 unless it is given."""
+    merge_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the merge's class, such as ``metric`` or ``score_threshold``."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the model: headers of an HTTP endpoint, ``CustomAttributes`` of a built-in."""
     endpoint_options: Mapping[str, Any] = field(default_factory=dict)
@@ -120,6 +124,7 @@ class Settings:
             raise RequestError(msg)
         values = {"job_id": "", **options}
         values["job_id"] = str(values["job_id"]) or uuid.uuid4().hex
+        values.setdefault("iou", usual_iou(str(values.get("merge", "nms"))))
         problems = []
         for name in ("tile_size", "overlap"):
             if name in values:

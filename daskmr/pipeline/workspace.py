@@ -23,7 +23,7 @@ from daskmr.store.lease import Lease
 if TYPE_CHECKING:
     from daskmr.pipeline.plan import Plan
 
-_AFTER = frozenset({"merge", "iou", "feature_properties"})
+_AFTER = frozenset({"merge", "iou", "merge_options", "feature_properties"})
 """Settings that can change without asking the model again."""
 _HOW = frozenset({"concurrency", "timeout_s", "patience_s", "batch", "linger_s", "job_id"})
 """Settings that decide how and when, not what."""

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from daskmr.core.report import JobStatus
 from daskmr.core.request import ImageRequest
 from daskmr.errors import ClusterError, DaskmrError, RequestError
@@ -52,11 +54,9 @@ def described(image: str, model: str, options: Mapping[str, Any]) -> ImageReques
         "outputs": [_output(str(left.pop("out")))],
         "imageProcessorTileFormat": "GTIFF",
     }
-    merging = {name: left.pop(name) for name in ("merge", "iou") if name in left}
+    merging = _merging(left)
     if merging:
-        algorithm = {"algorithmType": str(merging.get("merge", "nms")).upper()}
-        algorithm |= {"iouThreshold": merging["iou"]} if "iou" in merging else {}
-        said["postProcessing"] = [{"step": "FEATURE_DISTILLATION", "algorithm": algorithm}]
+        said["postProcessing"] = [{"step": "FEATURE_DISTILLATION", "algorithm": merging}]
     if isinstance(left.get("roi"), str) and left["roi"].lstrip().startswith("{"):
         left["roi"] = json.loads(left["roi"])
     said |= {_FIELDS[name]: left.pop(name) for name in list(left) if name in _FIELDS}
@@ -65,6 +65,24 @@ def described(image: str, model: str, options: Mapping[str, Any]) -> ImageReques
         msg = f"{names}: a request cannot say that; see daskmr run"
         raise RequestError(msg)
     return ImageRequest.from_json(said)
+
+
+def _merging(left: dict[str, Any]) -> dict[str, Any]:
+    """How duplicates are merged, in the words of requests; empty when nothing was said."""
+    given = {name: left.pop(name) for name in ("merge", "iou", "merge_options") if name in left}
+    if not given:
+        return {}
+    more = {to_camel(name): _parsed(v) for name, v in given.get("merge_options", {}).items()}
+    more |= {"iouThreshold": given["iou"]} if "iou" in given else {}
+    return {"algorithmType": str(given.get("merge", "nms")).upper(), **more}
+
+
+def _parsed(text: str) -> Any:
+    """What an option of the command line means: JSON, or the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _processor(model: str, left: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,11 @@ _OURS = frozenset(
         "center_latitude",
         "inferenceMetadata",
         "sourceMetadata",
+        "tile",
     }
 )
+_QUALITY = frozenset({"truncated", "mergedFrom", "edgeDistance"})
+"""What `daskmr.core.cuts` says in the properties of each feature."""
 
 
 def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
@@ -31,18 +34,27 @@ def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
 
     What a model or a request says of a feature never replaces what daskmr says.
     """
-    given = {name: value for each in provenance.feature_properties for name, value in each.items()}
+    given = {
+        name: value
+        for each in provenance.feature_properties
+        for name, value in each.items()
+        if name not in _QUALITY
+    }
     source = list(provenance.source_metadata)
     for part in _parts(rows):
         world = _world(part)
         pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
+        tiles = part[["tile_col", "tile_row"]].to_numpy().tolist()
         names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
-        each = zip(*(part[name] for name in names), pixels, *world, strict=True)
-        for feature_id, box, classes, own, moment, image_geometry, geometry, bounds, centre in each:
+        each = zip(*(part[name] for name in names), tiles, pixels, *world, strict=True)
+        for (
+            feature_id, box, classes, own, moment, tile, image_geometry, geometry, bounds, centre,
+        ) in each:  # fmt: skip
             said = {**json.loads(own), **given}
             properties = {
                 **{name: value for name, value in said.items() if name not in _OURS},
                 "imageBBox": [float(value) for value in box],
+                "tile": tile,
                 **centre,
                 "inferenceMetadata": {"jobId": provenance.job_id, "inferenceDT": moment},
                 "sourceMetadata": source,

@@ -226,6 +226,31 @@ def test_post_processing_is_kept_as_asked_for() -> None:  # Q20, Q21, Q22, Q23
     assert "sigma" in refused(postProcessing=step(algorithmType="SOFT_NMS", sigma=0))
 
 
+def test_merging_says_what_model_runner_knows_nothing_of() -> None:
+    aware = parsed(postProcessing=step(algorithmType="edge_aware", maxCount=9, classAware=False))
+    assert aware.merging.iou_threshold == 0.5
+    assert aware.merging.options == {"max_count": 9, "class_aware": False}
+    said = step(algorithm_type="EDGE_AWARE", iou_threshold=None)
+    assert parsed(postProcessing=said).merging.iou_threshold == 0.5
+    said = step(algorithmType="EDGE_AWARE", iouThreshold=0.75)
+    assert parsed(postProcessing=said).merging.iou_threshold == 0.75
+    soft = parsed(postProcessing=step(algorithmType="SOFT_NMS", method="linear", sigma=0.3))
+    assert soft.merging.options == {
+        "method": "linear", "sigma": 0.3, "skip_box_threshold": 0.0001,
+    }  # fmt: skip
+    documented = step(algorithmType="NMS", iouThreshold=0.6, skipBoxThreshold=0.0001, sigma=0.1)
+    assert parsed(postProcessing=documented).merging.options == {}
+    special = {"classThresholds": {"car": 0.3}, "classGroups": [["car", "van"]], "metric": "ios"}
+    for name in ("NMM", "WBF", "NMS"):
+        request = parsed(postProcessing=step(algorithmType=name, **special))
+        assert request.merging.options == {
+            "class_thresholds": {"car": 0.3}, "class_groups": (("car", "van"),), "metric": "ios",
+        }  # fmt: skip
+        assert ImageRequest.from_json(request.to_json()) == request
+    assert "metric" in refused(postProcessing=step(algorithmType="NMS", metric="giou"))
+    assert "maxCount" in refused(postProcessing=step(algorithmType="NMS", maxCount=0))
+
+
 def test_what_is_ignored_is_told() -> None:  # Q24
     request = parsed(imageProcessorParameters="abc", unheardOf=5)
     assert request.image_processor_parameters == {}

@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daskmr.core.boxes import Boxes, iou
-from daskmr.merge import _greedy
-from daskmr.merge._greedy import keep_mask
+from daskmr.core.boxes import Boxes, iou, polygons
+from daskmr.merge import _greedy, _neighbours
+from daskmr.merge._greedy import Scene
+from daskmr.merge._shapes import Shapes, widened
 
 
 def plain(found: Boxes, threshold: float, group: NDArray[np.int64]) -> list[int]:
     """The ten-line form: from best to worst, keep what no kept box overlaps too much."""
     kept: list[int] = []
+    found = widened(found)
     for i in range(len(found)):
         rivals = [j for j in kept if group[j] == group[i]]
         same = np.repeat(found[i : i + 1], len(rivals), axis=0)
@@ -24,7 +26,9 @@ def plain(found: Boxes, threshold: float, group: NDArray[np.int64]) -> list[int]
 
 def survivors(found: Boxes, threshold: float, group: NDArray[np.int64]) -> list[int]:
     """Positions that the fast form keeps."""
-    return [int(i) for i in np.flatnonzero(keep_mask(found, threshold, group=group))]
+    shapes = Shapes(polygons(found), found, metric="iou", distance_px=0.1)
+    scene = Scene(shapes, np.full(len(found), threshold), group)
+    return sorted(scene.survivors(np.arange(len(found))).tolist())
 
 
 @given(
@@ -43,8 +47,9 @@ def test_the_fast_form_is_the_plain_loop(
     found = np.hstack([corner, corner + sides])[random.integers(0, max(n, 1), n)]
     group = random.integers(0, 2, n)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in zip(("MAX_PAIRS", "_CHUNK", "_ROUNDS"), limits, strict=True):
-            patch.setattr(_greedy, name, value)
+        patch.setattr(_greedy, "MAX_PAIRS", limits[0])
+        patch.setattr(_neighbours, "CHUNK", limits[1])
+        patch.setattr(_greedy, "_ROUNDS", limits[2])
         kept = survivors(found, threshold, group)
     assert kept == plain(found, threshold, group)
 

@@ -1,5 +1,8 @@
 """Non-maximum suppression of tables: against a plain loop, and the ancestor's cases D."""
 
+import os
+import subprocess
+import sys
 from random import Random
 
 import geopandas as gpd
@@ -15,7 +18,7 @@ from daskmr.errors import RequestError, UnknownNameError
 from daskmr.merge import merger
 from daskmr.merge.nms import Nms
 from daskmr.merge.none import KeepAll
-from daskmr.testing.contracts_merge import MergeContract, ids, table
+from daskmr.testing.contracts_merge import MergeContract, crowd, ids, table
 
 
 class TestNms(MergeContract):
@@ -137,10 +140,66 @@ def test_chains_of_ever_weaker_neighbours_are_decided_one_by_one() -> None:
     assert kept(table(chain, -starts), 0.4) == list(range(0, 500, 2))
 
 
+def test_each_pair_of_a_large_image_leaves_one_wherever_it_lies() -> None:  # D1, D2
+    first = [
+        [20904, 7904, 20924, 7924], [20905, 7905, 20925, 7925], [17500, 10000, 17510, 10010],
+        [17500, 10000, 17510, 10010], [4000, 4000, 4010, 4010], [4000, 4000, 4010, 4010],
+        [10000, 4000, 10010, 4010], [10000, 4000, 10010, 4010], [10, 10, 10, 10], [10, 10, 10, 10],
+    ]  # fmt: skip
+    second = [
+        [19804, 9904, 19824, 9924], [19805, 9905, 19825, 9925], [13900, 11000, 17510, 13910],
+        [13900, 11000, 17510, 13910], *first[4:6], [16000, 4000, 16010, 4010],
+        [16000, 4000, 16010, 4010], *first[8:],
+    ]  # fmt: skip
+    assert kept(table(first, [0.5] * 10)) == [0, 2, 4, 6, 8]
+    assert kept(table(second, [0.5] * 10)) == [0, 2, 4, 6, 8]
+
+
+def test_five_boxes_of_two_models_leave_four() -> None:  # D3
+    found = [
+        [10, 10, 40, 40],
+        [15, 15, 45, 45],
+        [60, 60, 90, 90],
+        [20, 20, 50, 50],
+        [70, 70, 100, 100],
+    ]
+    rows = table(found, [0.9, 0.85, 0.6, 0.8, 0.7], ["1", "1", "2", "1", "2"])
+    assert kept(rows, 0.5) == [0, 2, 3, 4]
+
+
+def test_the_label_is_that_of_the_highest_score() -> None:  # D12
+    rows = table([[0, 0, 9, 9]] * 2, [0.95, 0.8], ["y", "y"])
+    rows["classes"] = [
+        '[{"iri":"x","score":0.9},{"iri":"y","score":0.95}]', '[{"iri":"y","score":0.8}]',
+    ]  # fmt: skip
+    assert kept(rows) == [0]
+
+
+def test_a_box_that_a_tile_has_clipped_a_little_is_a_duplicate() -> None:  # D21
+    assert kept(table([[3480, 100, 3580, 200], [3484, 100, 3580, 200]], [0.9, 0.9])) == [0]
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_the_answer_does_not_depend_on_the_seed_of_hashes(hash_seed: str) -> None:  # D16, D28
+    code = """
+from daskmr.merge import merger
+from daskmr.testing.contracts_merge import crowd, ids, table
+print(len(merger("nms", {})(table([[0, 0, 9, 9]] * 4, [0.5] * 4, list("0123")))))
+print(ids(merger("nms", {"iou_threshold": 0.3})(crowd(100, 1))))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert said == ["4", str(ids(Nms(iou_threshold=0.3)(crowd(100, 1))))]
+
+
 def test_merges_are_picked_by_name() -> None:
     assert merger("NMS", {"iou_threshold": 0.4}) == Nms(iou_threshold=0.4)
     assert isinstance(merger("None", {"iou_threshold": 0.4}), KeepAll)
-    with pytest.raises(UnknownNameError, match=r"'magic'; known: nms, none"):
+    with pytest.raises(
+        UnknownNameError, match=r"'magic'; known: edge_aware, nmm, nms, none, soft_nms, wbf"
+    ):
         merger("magic", {})
     with pytest.raises(RequestError, match="iou"):
         merger("nms", {"iou_threshold": 2})

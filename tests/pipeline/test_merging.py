@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from daskmr.core.boxes import polygons
 from daskmr.core.features import boxes, empty, in_order, table
 from daskmr.core.grid import Size, TileGrid, Window
-from daskmr.merge import merger
+from daskmr.merge import MERGES, merger
 from daskmr.pipeline import spool as spool_module
 from daskmr.pipeline.merging import Extent, extent_of, merged
 from daskmr.pipeline.spool import Spool
+from daskmr.testing import contracts_merge
+from daskmr.testing.contracts_merge import content
 
 SIDE = 100
 
@@ -86,6 +88,38 @@ def test_part_by_part_is_all_at_once(
     found = by_parts(merge, split(features, part))
     assert found.feature_id.tolist() == expected.feature_id.tolist()
     assert found.score.tolist() == expected.score.tolist()
+
+
+@given(
+    n=st.integers(0, 120),
+    seed=st.integers(0, 2**32 - 1),
+    n_parts=st.integers(1, 9),
+    name=st.sampled_from(MERGES.names()),
+    iou=st.sampled_from([0.0, 0.3, 0.75]),
+    options=st.sampled_from([
+        {}, {"metric": "ios"}, {"class_aware": False}, {"max_count": 7}, {"score_threshold": 0.5},
+    ]),
+    by_tile=st.booleans(),
+)  # fmt: skip
+def test_any_merge_part_by_part_is_the_same_to_the_last_bit(
+    *,
+    n: int,
+    seed: int,
+    n_parts: int,
+    name: str,
+    iou: float,
+    options: dict[str, Any],
+    by_tile: bool,
+) -> None:
+    features = contracts_merge.crowd(n, seed)
+    merge = merger(name, {"iou_threshold": iou, **options})
+    random = np.random.default_rng(seed)
+    part = random.integers(0, n_parts, n)
+    if by_tile:
+        part = np.unique(features[["tile_row", "tile_col"]], axis=0, return_inverse=True)[1].ravel()
+    order = random.permutation(n)
+    parts = split(features.iloc[order].reset_index(drop=True), part[order])
+    assert content(by_parts(merge, parts)) == content(merge(features))
 
 
 def test_what_lies_far_from_unread_parts_is_not_held() -> None:

@@ -26,7 +26,8 @@ def test_an_image_and_options_become_a_request_on_the_queue(world: World) -> Non
     said = call(
         "submit", "s3://images/a.tif", "-m", "sagemaker://ships/blue", "-o", "s3://out/here",
         "--queue", world.queue, "--job-id", "j", "--tile-size", "512x256", "--overlap", "64",
-        "--merge", "soft_nms", "--iou", "0.4", "--param", "CustomAttributes=a=b",
+        "--merge", "soft_nms", "--iou", "0.4", "--merge-option", "method=linear",
+        "--merge-option", "max_count=9", "--param", "CustomAttributes=a=b",
         "--roi", "POLYGON((0 0,0 1,1 1,0 0))", "--priority", "3",
     )  # fmt: skip
     assert (said.exit_code, said.stdout) == (0, "j\n"), said.output
@@ -46,7 +47,7 @@ def test_an_image_and_options_become_a_request_on_the_queue(world: World) -> Non
                 "step": "FEATURE_DISTILLATION",
                 "algorithm": {
                     "algorithmType": "SOFT_NMS", "iouThreshold": 0.4,
-                    "skipBoxThreshold": 0.0001, "sigma": 0.1,
+                    "skipBoxThreshold": 0.0001, "sigma": 0.1, "method": "linear", "maxCount": 9,
                 },
             }
         ],
