@@ -41,6 +41,11 @@ def job_options(command: F) -> F:
             help="Further options of the format, such as input of KSERVE; repeatable.",
         ),
         click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
+        click.option(
+            "--elevation", metavar="METRES|RASTER|FOLDER|PATTERN",
+            help="Where the ground is.  [default: the level of the image's own model]",
+        ),
+        click.option("--geoid", help="Raster of the geoid, for heights above sea level."),
         click.option("--skip-nodata/--no-skip-nodata", default=None, help="[default: skip]"),
         click.option(
             "--merge",

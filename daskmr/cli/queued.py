@@ -167,6 +167,11 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
     help="Seconds for which a message is ours.",
 )
 @click.option(
+    "--elevation",
+    help="Where the ground is, as of daskmr run.  [default: ELEVATION_DATA_LOCATION's tiles]",
+)
+@click.option("--geoid", help="Raster of the geoid, for heights above sea level.")
+@click.option(
     "--hand-over",
     "hand_over_s",
     type=click.FloatRange(0, 42000),

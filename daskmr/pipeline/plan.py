@@ -14,10 +14,10 @@ from daskmr.encode.base import TileEncoder
 from daskmr.endpoints import choose
 from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.errors import RequestError
-from daskmr.geolocate import pick
+from daskmr.geolocate import on_terrain, pick
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.table import roi_to_pixels
-from daskmr.image import Image, open_image
+from daskmr.image import Door, Image, open_image
 from daskmr.merge import merger
 from daskmr.merge.base import Merge
 from daskmr.pipeline.capacity import hints
@@ -26,6 +26,8 @@ from daskmr.pipeline.payload import fitting, limit
 from daskmr.pipeline.regions import plan_regions
 from daskmr.pipeline.settings import Settings
 
+ELEVATION, GEOID = "daskmr.elevation", "daskmr.geoid"
+"""Settings of `dask.config`: where the ground is, see `Settings.elevation`."""
 MAX_TILES = 2_000_000
 """Most tiles of one job."""
 MAX_TILE_BYTES = 512 * 2**20
@@ -126,13 +128,14 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     """
     merge = merger(settings.merge, {"iou_threshold": settings.iou, **settings.merge_options})
     tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
-    answers = AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes))
     known = replace(hints(model, settings), is_trusted=is_trusted)
     endpoint = choose(model, parameters=settings.parameters, hints=known)
     opened = open_image(image)
     if isinstance(endpoint, Endpoint):
         tile_encoder.check(opened.info)
+    settings = _with_ground(settings)
     sensor, unplaced = pick(opened.info)
+    sensor = _on_ground(sensor, opened.info, settings)
     area = _area(settings, opened.info, sensor)
     grid = _grid(settings, opened.info, area)
     planned = touching(grid, area) if area is not None else _everywhere(grid)
@@ -142,7 +145,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
         image=opened,
         model=endpoint,
         encoder=tile_encoder,
-        answers=answers,
+        answers=AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes)),
         merge=merge,
         sensor=sensor,
         regions=plan_regions(grid, opened.info, whole=opened.source is None),
@@ -159,6 +162,27 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
             *_warnings(grid, opened.info, unplaced),
         ],
     )
+
+
+def _with_ground(settings: Settings) -> Settings:
+    """The settings, with the ground that the configuration tells of where they tell of none."""
+    import dask
+
+    if settings.elevation is not None:
+        return settings
+    said = {"elevation": dask.config.get(ELEVATION, None), "geoid": dask.config.get(GEOID, None)}
+    return replace(settings, **{name: value for name, value in said.items() if value is not None})
+
+
+def _on_ground(
+    sensor: SensorModel | None, info: ImageInfo, settings: Settings
+) -> SensorModel | None:
+    """The sensor model, meeting the ground that the settings tell of."""
+    if sensor is None or settings.elevation is None:
+        return sensor
+    door = Door()
+    with door.env(str(settings.elevation)):
+        return on_terrain(sensor, info, settings.elevation, geoid=settings.geoid, opened=door.open)
 
 
 def _area(settings: Settings, info: ImageInfo, sensor: SensorModel | None) -> Any:

@@ -13,11 +13,20 @@ from daskmr.merge import usual_iou
 
 _ABOVE_ZERO = ("timeout_s", "patience_s", "deadline_s", "batch")
 _MOST_LINGER_S = 60
+_MOST_M = 20_000
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number_or_text(value: Any) -> Any:
+    """A number where text is one."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,13 @@ class Settings:
     roi: Any = None
     """Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
     or a GeoDataFrame. Only tiles that share area with it are run."""
+    elevation: float | str | None = None
+    """Where the ground is: metres above the ellipsoid of WGS 84, or a raster of heights, a folder
+    of tiles of heights, or a pattern such as ``s3://dem/{ns}{lat}_{ew}{lon}.tif``. None: the
+    setting ``daskmr.elevation`` of `dask.config`, or the level that the image's own model has."""
+    geoid: str | None = None
+    """Raster of the geoid's heights above the ellipsoid, for an `elevation` above sea level, as
+    that of SRTM and DTED is; None: ``daskmr.geoid``, or heights above the ellipsoid."""
     skip_nodata: bool = True
     """Whether tiles that hold nothing but nodata are skipped."""
     merge: str = "nms"
@@ -94,6 +110,8 @@ class Settings:
             found.append(f"strategy: {self.strategy!r} is neither 'cover' nor 'fixed'")
         if not 0 <= self.iou <= 1:
             found.append(f"iou: {self.iou!r} is not within 0 and 1")
+        if isinstance(self.elevation, float | int) and not abs(self.elevation) < _MOST_M:
+            found.append(f"elevation: {self.elevation!r} is not a height of the Earth in metres")
         found.extend(self._bad_numbers())
         return found
 
@@ -124,6 +142,7 @@ class Settings:
             raise RequestError(msg)
         values = {"job_id": "", **options}
         values["job_id"] = str(values["job_id"]) or uuid.uuid4().hex
+        values["elevation"] = _number_or_text(values.get("elevation"))
         values.setdefault("iou", usual_iou(str(values.get("merge", "nms"))))
         problems = []
         for name in ("tile_size", "overlap"):

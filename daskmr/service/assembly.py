@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from typing import Any
 from daskmr.errors import RequestError
 from daskmr.pipeline.announce import CHANNELS, REGIONS, configured
 from daskmr.pipeline.capacity import TARGET
+from daskmr.pipeline.plan import ELEVATION, GEOID
 from daskmr.service.allowance import Allowance
 from daskmr.service.balance import WORKERS, Balance
 from daskmr.service.clerk import Clerk
@@ -52,6 +54,11 @@ class Options:
     """Whether to end when the queue is empty and everything has ended."""
     visibility_s: int = 180
     """Seconds for which a message is ours, held on a third of it."""
+    elevation: str | None = None
+    """Where the ground is, see `daskmr.pipeline.settings.Settings.elevation`; None: the tiles that
+    Model Runner's variables name, if they do."""
+    geoid: str | None = None
+    """Raster of the geoid, for heights above sea level."""
     hand_over_s: float = HAND_OVER_S
     """Seconds after which a message is given up, and the store holds its request alone."""
     formats: Sequence[str] = ("geojson",)
@@ -85,7 +92,7 @@ async def listen(options: Options) -> None:
         where.check()
     import dask
 
-    told = {CHANNELS: _channels(options), REGIONS: bool(options.region_topic)}
+    told = {CHANNELS: _channels(options), REGIONS: bool(options.region_topic)} | _ground(options)
     with dask.config.set(told):
         await _listen(options, where.url)
 
@@ -153,6 +160,16 @@ def _channels(options: Options) -> dict[str, Any]:
     if options.topic:
         found["sns"] = {"topic": options.topic, "region_topic": options.region_topic}
     return found
+
+
+def _ground(options: Options) -> dict[str, str]:
+    """Where the ground is, as settings; Model Runner's variables name a folder or prefix."""
+    place = os.environ.get("ELEVATION_DATA_LOCATION", "").rstrip("/")
+    version = os.environ.get("ELEVATION_DATA_VERSION", "1arc_v3")
+    extension = os.environ.get("ELEVATION_DATA_EXTENSION", ".tif")
+    tiles = f"{place}/{{ns}}{{lat}}_{{ew}}{{lon}}_{version}{extension}" if place else None
+    said = {ELEVATION: options.elevation or tiles, GEOID: options.geoid}
+    return {name: value for name, value in said.items() if value}
 
 
 def _balance(options: Options) -> Balance:
