@@ -50,9 +50,9 @@ def job_options(command: F) -> F:
         click.option(
             "--merge",
             help="How duplicates are merged: nms, soft_nms, nmm, wbf, edge_aware or none.  "
-            "[default: nms]",
+            "[default: edge_aware]",
         ),
-        click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: 0.75]"),
+        click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: 0.5]"),
         click.option(
             "--merge-option", "merge_options", metavar="NAME=VALUE", multiple=True,
             help="Further options of merging, such as score_threshold=0.3; repeatable.",

@@ -249,7 +249,7 @@ class ImageRequest(_Part):
     feature_properties: tuple[dict[str, Any], ...] = ()
     """Merged into every feature, in this order."""
     post_processing: Annotated[tuple[Step, ...], Field(max_length=1)] = ()
-    """At most one FEATURE_DISTILLATION; NMS without it."""
+    """At most one FEATURE_DISTILLATION; EDGE_AWARE without it."""
     priority: Annotated[int, Field(ge=-100, le=100, strict=True)] = 0
     """Requests of a higher one start before those of a lower one; Model Runner has none."""
     warnings: Annotated[tuple[str, ...], Field(exclude=True, repr=False)] = ()
@@ -264,8 +264,9 @@ class ImageRequest(_Part):
 
     @property
     def merging(self) -> Merging:
-        """How duplicates are merged."""
-        return self.post_processing[0].algorithm if self.post_processing else Merging()
+        """How duplicates are merged; a request that does not say gets what serves best."""
+        said = [step.algorithm for step in self.post_processing]
+        return said[0] if said else Merging(algorithm_type="EDGE_AWARE", iou_threshold=0.5)
 
     def __eq__(self, other: object) -> bool:
         """Whether the same is asked for; warnings do not count."""
@@ -291,8 +292,7 @@ class ImageRequest(_Part):
         else:
             if not problems:
                 return request
-        n_more = len(problems) - _MAX_PROBLEMS
-        more = [f"request: {n_more:,} more problems"] if n_more > 0 else []
+        more = [f"request: {n:,} more problems" for n in [len(problems) - _MAX_PROBLEMS] if n > 0]
         raise RequestError(*problems[:_MAX_PROBLEMS], *more)
 
     def to_json(self) -> str:

@@ -12,6 +12,8 @@ from daskmr.errors import RequestError
 from daskmr.merge import usual_iou
 
 _ABOVE_ZERO = ("timeout_s", "patience_s", "deadline_s", "batch")
+MERGE = "edge_aware"
+"""How duplicates are merged when nothing is said."""
 _MOST_LINGER_S = 60
 _MOST_M = 20_000
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -57,11 +59,11 @@ class Settings:
     that of SRTM and DTED is; None: ``daskmr.geoid``, or heights above the ellipsoid."""
     skip_nodata: bool = True
     """Whether tiles that hold nothing but nodata are skipped."""
-    merge: str = "nms"
-    """How duplicates of neighbouring tiles are merged."""
-    iou: float = 0.75
-    """Overlap (intersection over union) above which `merge` takes two features for one; with
-    ``edge_aware`` 0.5 unless it is given."""
+    merge: str = MERGE
+    """How duplicates of neighbouring tiles are merged (docs/merging.md has the evidence)."""
+    iou: float = field(default_factory=lambda: usual_iou(MERGE))
+    """Overlap (intersection over union) above which `merge` takes two features for one: 0.5 with
+    ``edge_aware``, 0.75 with others, unless it is given."""
     merge_options: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the merge's class, such as ``metric`` or ``score_threshold``."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -143,7 +145,7 @@ class Settings:
         values = {"job_id": "", **options}
         values["job_id"] = str(values["job_id"]) or uuid.uuid4().hex
         values["elevation"] = _number_or_text(values.get("elevation"))
-        values.setdefault("iou", usual_iou(str(values.get("merge", "nms"))))
+        values.setdefault("iou", usual_iou(str(values.get("merge", MERGE))))
         problems = []
         for name in ("tile_size", "overlap"):
             if name in values:

@@ -10,7 +10,7 @@ from daskmr.testing.chaos.publication import PublicationKills, Reader
 from daskmr.testing.chaos.races import Races
 from daskmr.testing.chaos.server import calls
 
-N_KILLS = int(os.environ.get("DASKMR_PUBLICATION_KILLS", "6"))
+N_KILLS = int(os.environ.get("DASKMR_PUBLICATION_KILLS", "3"))
 N_RACES = int(os.environ.get("DASKMR_RACES", "2"))
 
 

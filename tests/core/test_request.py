@@ -59,9 +59,15 @@ def test_documented_defaults_are_applied() -> None:  # Q2, Q3, Q7, Q19
     assert request.image_processor_tile_format == "NITF"
     assert request.image_processor_tile_compression == "NONE"
     assert request.image_processor.type == "SM_ENDPOINT"
-    assert request.merging == Merging(algorithm_type="NMS", iou_threshold=0.75)
-    assert parsed(postProcessing=None).merging.iou_threshold == 0.75
-    assert parsed(postProcessing=[]).merging.iou_threshold == 0.75
+    # The one default that is another than documented: docs/merging.md has the reason.
+    best = Merging(algorithm_type="EDGE_AWARE", iou_threshold=0.5)
+    assert request.merging == best
+    assert parsed(postProcessing=None).merging == best
+    assert parsed(postProcessing=[]).merging == best
+    step = {"step": "FEATURE_DISTILLATION"}
+    assert parsed(postProcessing=[step]).merging == Merging(
+        algorithm_type="NMS", iou_threshold=0.75
+    )
 
 
 def test_tile_sizes_may_be_text_or_rectangular() -> None:  # Q4

@@ -97,7 +97,7 @@ def test_a_check_tells_the_payload_against_the_limit(endpoint: Gateway) -> None:
         "--param", "CustomAttributes=model_selection=flood",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "12.0 MiB of GTIFF NONE, limit 6.0 MiB: too large, --tile-size 1408 would fit" in (
+    assert "12.0MiB of GTIFF NONE, limit 6.0MiB: too large, --tile-size 1408 would fit" in (
         done.stdout
     )
     assert "features:       100: 100 x flood_object" in done.stdout
