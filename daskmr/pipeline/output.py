@@ -17,6 +17,8 @@ from daskmr.sinks import STREAMS, sink, write
 from daskmr.sinks.base import Provenance, Rows, Stream
 from daskmr.store.places import place
 
+SPILL = "daskmr.kinesis-spill"
+"""Setting of `dask.config`: ``s3://`` URL for features that no record of a stream can hold."""
 UPLOADS = "daskmr.s3-upload"
 """Setting of `dask.config`: parameters of PutObject for results, such as ``ACL`` or
 ``ServerSideEncryption``."""
@@ -188,7 +190,10 @@ def destination(said: Mapping[str, Any], formats: Sequence[str]) -> Destination:
         url = f"s3://{fields['bucket']}/{str(fields.get('prefix') or '').strip('/')}"
         return Output.at(url.rstrip("/"), formats, identity=_writer(fields, role))
     if kind == "Kinesis":
-        given = {name: value for name, value in fields.items() if value is not None}
+        import dask
+
+        large = {"spill": dask.config.get(SPILL, "")}
+        given = large | {name: value for name, value in fields.items() if value is not None}
         return StreamOutput(stream=STREAMS.build("kinesis", {**given, **role}), said=dict(said))
     msg = f"outputs: type {kind!r} is none of Files, Kinesis, S3"
     raise RequestError(msg)

@@ -12,6 +12,7 @@ from typing import Any
 from daskmr.errors import RequestError
 from daskmr.pipeline.announce import CHANNELS, REGIONS, configured
 from daskmr.pipeline.capacity import TARGET
+from daskmr.pipeline.output import SPILL
 from daskmr.pipeline.plan import ELEVATION, GEOID
 from daskmr.service.allowance import Allowance
 from daskmr.service.balance import WORKERS, Balance
@@ -93,6 +94,8 @@ async def listen(options: Options) -> None:
     import dask
 
     told = {CHANNELS: _channels(options), REGIONS: bool(options.region_topic)} | _ground(options)
+    if isinstance(where, Bucket):
+        told[SPILL] = dask.config.get(SPILL, f"{where.url}/spilled")
     with dask.config.set(told):
         await _listen(options, where.url)
 
