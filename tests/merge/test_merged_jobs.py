@@ -113,9 +113,10 @@ def test_options_of_merging_reach_the_algorithm(scene: str, client: Any) -> None
 def test_options_are_checked_before_anything_starts(scene: str) -> None:
     with pytest.raises(RequestError, match="metrik"):
         daskmr.plan(scene, "blobs", merge="nms", merge_options={"metrik": "ios"})
-    plan = daskmr.plan(scene, "blobs", merge="edge_aware")
-    assert plan.settings.iou == 0.5
-    assert daskmr.plan(scene, "blobs").settings.iou == 0.75
+    plan = daskmr.plan(scene, "blobs", merge="nms")
+    assert plan.settings.iou == 0.75
+    unsaid = daskmr.plan(scene, "blobs").settings
+    assert (unsaid.merge, unsaid.iou) == ("edge_aware", 0.5)
 
 
 def test_requests_bring_their_algorithm_with_them(scene: str) -> None:

@@ -11,7 +11,7 @@ def test_defaults_are_the_documented_ones() -> None:
     made = Settings.of({})
     assert made.tile_size == Size(height=1024, width=1024)
     assert made.overlap == Size(height=50, width=50)
-    assert (made.merge, made.iou, made.strategy) == ("nms", 0.75, "cover")
+    assert (made.merge, made.iou, made.strategy) == ("edge_aware", 0.5, "cover")
     assert (made.tile_format, made.tile_compression) == ("GTIFF", "NONE")
     assert len(made.job_id) == 32
     assert Settings.of({}).job_id != made.job_id
