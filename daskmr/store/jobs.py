@@ -244,5 +244,4 @@ def _numbered(name: str, number: int) -> str:
 
 def jobs(store: str) -> list[str]:
     """Ids of all jobs of a store, sorted."""
-    names = place(store).names("jobs/")
-    return sorted({name.split("/")[1] for name in names if name.count("/") > 1})
+    return place(store).folders("jobs/")

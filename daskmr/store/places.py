@@ -52,6 +52,12 @@ class Place(Protocol):
     def names(self, prefix: str) -> list[str]:
         """All names that begin so, sorted."""
 
+    def folders(self, prefix: str) -> list[str]:
+        """What stands between a prefix that ends with a slash and the next one, each once, sorted.
+
+        It looks at no more names than there are folders.
+        """
+
     def remove(self) -> None:
         """Delete everything."""
 
@@ -151,12 +157,19 @@ class Folder:
 
     def names(self, prefix: str) -> list[str]:
         """All names that begin so, sorted."""
-        root = Path(self.url)
-        found = (file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
+        root, start = Path(self.url), self._path(prefix.rpartition("/")[0])
+        found = (file.relative_to(root).as_posix() for file in start.rglob("*") if file.is_file())
         return sorted(
             name for name in found
             if name.startswith(prefix) and not name.rpartition("/")[2].startswith(".")
         )  # fmt: skip
+
+    def folders(self, prefix: str) -> list[str]:
+        """The folders in one."""
+        start = self._path(prefix)
+        return (
+            sorted(each.name for each in start.iterdir() if each.is_dir()) if start.is_dir() else []
+        )
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -224,6 +237,18 @@ class Bucket:
                 for entry in page.get("Contents", ())
             ]
         return sorted(key.removeprefix(root) for key in keys)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Common prefixes of keys, as the service tells them."""
+        bucket, start = self._where(prefix)
+        with self._told("list", prefix):
+            pages = aws.client("s3").get_paginator("list_objects_v2")
+            found = [
+                entry["Prefix"]
+                for page in pages.paginate(Bucket=bucket, Prefix=start, Delimiter="/")
+                for entry in page.get("CommonPrefixes", ())
+            ]
+        return sorted(each.removeprefix(start).rstrip("/") for each in found)
 
     def remove(self) -> None:
         """Delete all keys."""

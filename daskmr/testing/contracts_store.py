@@ -22,6 +22,13 @@ class PlaceContract:
         assert place.names("a/") == ["a/b.json", "a/c.json"]
         assert place.names("") == ["a/b.json", "a/c.json", "d.json"]
 
+    def test_folders_are_told_without_what_is_in_them(self) -> None:
+        place = self.make()
+        assert place.folders("jobs/") == []
+        for name in ("jobs/b/x.json", "jobs/a/x.json", "jobs/a/deep/y.json", "jobs/z.json", "c/d"):
+            place.create(name, b"1")
+        assert place.folders("jobs/") == ["a", "b"]
+
     def test_a_name_is_created_once(self) -> None:
         place = self.make()
         assert place.create("x", b"first")
