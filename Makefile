@@ -18,7 +18,7 @@ demo: $(VENV)/.ready
 	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not services"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not services"
 
 # The service against an AWS of its own processes, in a place of its own: it pins what it needs.
 $(SERVICES)/.ready: Makefile
