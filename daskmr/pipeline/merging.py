@@ -34,6 +34,8 @@ class Extent:
     rects: Boxes
     """Boxes around all their boxes, shape (M, 4), full-image pixels: one for most of them, and one
     for each that lies apart."""
+    n_features: int
+    """How many."""
 
 
 def extent_of(name: str, found: Boxes, home: Boxes) -> Extent:
@@ -54,7 +56,7 @@ def extent_of(name: str, found: Boxes, home: Boxes) -> Extent:
         near = found[is_home]
         most = np.concatenate([near[:, :2].min(axis=0), near[:, 2:].max(axis=0)])
         rects = np.vstack([most, rects])
-    return Extent(name=name, rects=rects)
+    return Extent(name=name, rects=rects, n_features=len(found))
 
 
 def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.GeoDataFrame]:
@@ -75,12 +77,17 @@ def merged(merge: Merge, extents: Sequence[Extent], read: Read) -> Iterator[gpd.
     Tables in pixels; each in canonical order.
     """
     tables = _merged_apart(merge, extents, read)
-    if merge.max_count is None:
+    yield from at_most(merge.max_count, tables)
+
+
+def at_most(count: int | None, tables: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
+    """The best features of merged tables; all of them when there is no limit."""
+    if count is None:
         yield from tables
         return
     kept = empty()
     for table in tables:
-        kept = best(concat([kept, table]), merge.max_count)
+        kept = best(concat([kept, table]), count)
     yield kept
 
 
@@ -88,22 +95,74 @@ def _merged_apart(
     merge: Merge, extents: Sequence[Extent], read: Read
 ) -> Iterator[gpd.GeoDataFrame]:
     """The features that survive, however many there are."""
-    reach = merge.reach_px
     names = [extent.name for extent in extents]
-    if reach is None:
+    if merge.reach_px is None:
         yield from (merge(table) for table in read(names))
         return
-    unread = _Unread(extents, reach)
-    held = empty()
+    seam = Seam(merge, extents)
     for number, table in enumerate(read(names)):
-        together = concat([held, table])
-        is_open = unread.near(together, number)
-        if is_open.any() and not is_open.all():
-            _spread(is_open, list(merge.links(together)))
-        closed = together[~is_open]
-        held = together[is_open].reset_index(drop=True)
+        yield from seam.take(table, number)
+
+
+@dataclass
+class Seam:
+    """What is held because more may come that is near it."""
+
+    merge: Merge
+    """How; its reach has a limit."""
+    extents: Sequence[Extent]
+    """Of all that is to come, in its order."""
+    _unread: "_Unread" = field(init=False)
+    _held: gpd.GeoDataFrame = field(default_factory=empty)
+
+    def __post_init__(self) -> None:
+        self._unread = _Unread(self.extents, self.merge.reach_px or 0.0)
+
+    def take(self, table: gpd.GeoDataFrame, number: int) -> Iterator[gpd.GeoDataFrame]:
+        """Take the features of an extent; those of all so far that nothing can change any more."""
+        together = concat([self._held, table])
+        closed, self._held = apart(self.merge, together, self._unread.near(together, number))
         if len(closed):
-            yield merge(closed.reset_index(drop=True))
+            yield self.merge(closed)
+
+
+def apart(
+    merge: Merge, features: gpd.GeoDataFrame, is_open: NDArray[np.bool_]
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Features that can be merged by themselves, and those that hang together with open ones.
+
+    Parameters
+    ----------
+    merge
+        How they are going to be merged.
+    features
+        Table of N features in pixels.
+    is_open
+        Those that more may come near to, shape (N,).
+    """
+    is_open = is_open.copy()
+    if is_open.any() and not is_open.all():
+        _spread(is_open, list(merge.links(features)))
+    closed, held = features[~is_open], features[is_open]
+    return closed.reset_index(drop=True), held.reset_index(drop=True)
+
+
+def near(features: gpd.GeoDataFrame, rects: Boxes, reach_px: float) -> NDArray[np.bool_]:
+    """Which features lie so near any of some rectangles that what is in these may act on them.
+
+    Parameters
+    ----------
+    features
+        Table of N features in pixels.
+    rects
+        Shape (M, 4), full-image pixels.
+    reach_px
+        How far features act on one another.
+    """
+    is_near = np.zeros(len(features), dtype=np.bool_)
+    tree = shapely.STRtree(_grown(rects, reach_px))
+    is_near[tree.query(shapely.box(*boxes(features).T), predicate="intersects")[0]] = True
+    return is_near
 
 
 @dataclass
@@ -116,8 +175,7 @@ class _Unread:
     _owner: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        rects = [np.empty((0, 4)), *(extent.rects for extent in self.extents)]
-        self._tree = shapely.STRtree(_grown(np.vstack(rects), self.reach_px))
+        self._tree = shapely.STRtree(_grown(rects_of(self.extents), self.reach_px))
         sizes = [len(extent.rects) for extent in self.extents]
         self._owner = np.repeat(np.arange(len(sizes)), sizes)
 
@@ -128,6 +186,11 @@ class _Unread:
         row, rect = self._tree.query(shapely.box(*found.T), predicate="intersects")
         is_near[row[self._owner[rect] > number]] = True
         return is_near
+
+
+def rects_of(extents: Iterable[Extent]) -> Boxes:
+    """All rectangles of extents, shape (M, 4), full-image pixels."""
+    return np.vstack([np.empty((0, 4)), *(extent.rects for extent in extents)])
 
 
 def _spread(is_open: NDArray[np.bool_], links: Sequence[Pairs]) -> None:

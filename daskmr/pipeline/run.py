@@ -7,7 +7,7 @@ import asyncio
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,14 +17,15 @@ import geopandas as gpd
 import numpy as np
 
 from daskmr.core.cuts import flagged, told
-from daskmr.core.grid import Region
+from daskmr.core.grid import Region, TileGrid
 from daskmr.core.imagery import source_metadata
 from daskmr.core.report import JobReport, JobStatus, TileStatus
-from daskmr.core.selection import Selection
-from daskmr.errors import JobError, RequestError, SchedulerLostError
+from daskmr.core.selection import Mask, Selection
+from daskmr.errors import ClusterError, JobError, RequestError, SchedulerLostError
 from daskmr.pipeline.account import Account, Findings, accounted
 from daskmr.pipeline.announce import Announcer, announcing
 from daskmr.pipeline.attempts import Attempts
+from daskmr.pipeline.blocks import merged_on
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.cluster import Connection, connect, patience_s
 from daskmr.pipeline.coverage import CoverageMap
@@ -45,7 +46,10 @@ from daskmr.pipeline.spool import Spool
 from daskmr.pipeline.workspace import Workspace, workspace
 from daskmr.sinks.base import Provenance
 from daskmr.status import Operation
+from daskmr.store import PartStore
 
+MANY_FEATURES = 200_000
+"""From so many on, features are merged on the cluster."""
 _MAX_SCHEDULERS = 5
 """Clusters that are tried one after the other while their schedulers go away."""
 
@@ -321,13 +325,31 @@ def _accounted(plan: Plan, space: Workspace, coverage: Path) -> Account:
 
 
 def _merged(run: _Run, account: Account) -> Iterator[gpd.GeoDataFrame]:
-    """Features in pixels, one of each object."""
-    parts, grid = run.space.folder.parts, run.plan.regions.grid
+    """Features in pixels, one of each object; those of large jobs are merged on the cluster."""
+    merge, extents = run.plan.merge, account.extents
+    read = _Flagged(run.space.folder.parts, run.plan.regions.grid, account.run)
+    with ExitStack() as stack:
+        connection = None
+        if merge.reach_px is not None and account.n_features >= MANY_FEATURES:
+            with suppress(ClusterError):
+                connection = stack.enter_context(connect(**run.how.cluster))
+        if connection is None:
+            yield from merged(merge, extents, read)
+        else:
+            client, priority = connection.client, run.how.priority
+            yield from merged_on(client, merge, extents, read=read, priority=priority)
 
-    def read(names: Iterable[str]) -> Iterator[gpd.GeoDataFrame]:
-        return (flagged(part.features, grid, account.run) for part in parts.read_all(names))
 
-    return merged(run.plan.merge, account.extents, read)
+@dataclass(frozen=True, slots=True)
+class _Flagged:
+    """Reads the features of parts, with what the edges of tiles have cut; workers can, too."""
+
+    parts: PartStore
+    grid: TileGrid
+    run: Mask
+
+    def __call__(self, names: Iterable[str]) -> Iterator[gpd.GeoDataFrame]:
+        return (flagged(part.features, self.grid, self.run) for part in self.parts.read_all(names))
 
 
 @contextmanager

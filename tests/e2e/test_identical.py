@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import daskmr
 from daskmr.core.grid import RegionGrid, Size
+from daskmr.pipeline import blocks, run
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.job import Job
 from daskmr.pipeline.plan import Plan
@@ -75,6 +76,14 @@ def test_any_size_of_region_on_two_workers(
     side: int, scene: Path, client: Any, expected: Any
 ) -> None:
     assert facts(daskmr.run(regions(scene, side), client=client).features) == expected
+
+
+def test_merged_by_the_workers(
+    scene: Path, client: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "MANY_FEATURES", 1)
+    monkeypatch.setattr(blocks, "BLOCK", 20)
+    assert facts(daskmr.run(regions(scene, 1), client=client).features) == expected
 
 
 def test_four_workers(scene: Path, expected: Any) -> None:

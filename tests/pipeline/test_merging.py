@@ -1,6 +1,8 @@
 """Merging part by part is merging at once; a spool gives back what it got, in order."""
 
+import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import geopandas as gpd
@@ -11,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmr.core.boxes import polygons
-from daskmr.core.features import boxes, empty, in_order, table
+from daskmr.core.features import boxes, concat, empty, in_order, table
 from daskmr.core.grid import Size, TileGrid, Window
+from daskmr.errors import StoreError
 from daskmr.merge import MERGES, merger
+from daskmr.pipeline import blocks
 from daskmr.pipeline import spool as spool_module
-from daskmr.pipeline.merging import Extent, extent_of, merged
+from daskmr.pipeline.blocks import blocks_of, merged_on
+from daskmr.pipeline.merging import Extent, Seam, at_most, extent_of, merged
 from daskmr.pipeline.spool import Spool
 from daskmr.testing import contracts_merge
 from daskmr.testing.contracts_merge import content
@@ -57,6 +62,20 @@ def extents(parts: dict[str, gpd.GeoDataFrame]) -> list[Extent]:
         home = np.concatenate([tiles.min(axis=0) - SIDE / 2, tiles.max(axis=0) + 1.5 * SIDE])
         found.append(extent_of(name, box, home))
     return found
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads parts that travel with it; in one process only, if asked for."""
+
+    parts: dict[str, gpd.GeoDataFrame]
+    only_in: int = 0
+
+    def __call__(self, names: Iterable[str]) -> Iterator[gpd.GeoDataFrame]:
+        if self.only_in not in {0, os.getpid()}:
+            msg = "no such folder on this machine"
+            raise StoreError(msg)
+        return (self.parts[name] for name in names)
 
 
 def by_parts(merge: Any, parts: dict[str, gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
@@ -130,6 +149,44 @@ def test_what_lies_far_from_unread_parts_is_not_held() -> None:
                                     lambda names: (parts[name] for name in names))]  # fmt: skip
     assert len(sizes) >= 14
     assert max(sizes) < 900
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_parts=st.integers(1, 9),
+    size=st.integers(1, 60),
+    name=st.sampled_from([name for name in MERGES.names() if name != "none"]),
+    options=st.sampled_from([{}, {"iou_threshold": 0.0}, {"max_count": 7}]),
+)
+def test_blocks_and_their_borders_are_all_at_once_to_the_last_bit(
+    *, seed: int, n_parts: int, size: int, name: str, options: dict[str, Any]
+) -> None:
+    features, merge = contracts_merge.crowd(100, seed), merger(name, options)
+    parts = split(features, np.random.default_rng(seed).integers(0, n_parts, len(features)))
+    reach = merge.reach_px
+    assert reach is not None
+    made = blocks_of(extents(parts), reach, size)
+    assert [each.name for block in made for each in block.extents] == list(parts)
+    seam, tables = Seam(merge, [block.extent for block in made]), []
+    for number, block in enumerate(made):
+        survivors, held = block.merged(merge, Reader(parts))
+        tables += [survivors, *seam.take(held, number)]
+    found = concat([empty(), *at_most(merge.max_count, tables)])
+    assert content(in_order(found)) == content(merge(features))
+
+
+@pytest.mark.parametrize("name", ["nms", "edge_aware"])
+@pytest.mark.parametrize("fails_elsewhere", [False, True])
+def test_blocks_on_workers_or_lost_by_them_are_all_at_once(
+    client: Any, monkeypatch: pytest.MonkeyPatch, name: str, *, fails_elsewhere: bool
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", 300)
+    features, merge = crowd(3000, 5, largest=12), merger(name, {"iou_threshold": 0.5})
+    parts = split(features, (features.tile_row // SIDE * 4 + features.tile_col // SIDE).to_numpy())
+    read = Reader(parts, only_in=os.getpid() if fails_elsewhere else 0)
+    tables = list(merged_on(client, merge, extents(parts), read=read))
+    assert len(tables) > 8
+    assert content(in_order(concat(tables))) == content(merge(features))
 
 
 @given(n=st.integers(0, 300), seed=st.integers(0, 1000), n_adds=st.integers(1, 8))
