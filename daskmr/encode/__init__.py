@@ -11,6 +11,7 @@ ENCODERS: Registry[TileEncoder] = Registry(
     kind="tile format",
     builtin={
         "GTIFF": "daskmr.encode.gtiff:GtiffEncoder",
+        "JP2": "daskmr.encode.jp2:Jp2Encoder",
         "JPEG": "daskmr.encode.jpeg:JpegEncoder",
         "KSERVE": "daskmr.encode.kserve:KserveEncoder",
         "NITF": "daskmr.encode.nitf:NitfEncoder",
@@ -41,7 +42,7 @@ def encoder(
     Examples
     --------
     >>> encoder("gtiff", "lzw")
-    GtiffEncoder(compression='LZW')
+    GtiffEncoder(compression='LZW', quality=None)
     """
     given = dict(options or {})
     if "compression" in given:

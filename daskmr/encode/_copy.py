@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import rasterio
 import rasterio.shutil
@@ -50,7 +51,12 @@ def writing(what: str, info: ImageInfo, window: Window) -> Iterator[None]:
 
 
 def copied(
-    pixels: Pixels, driver: str, options: Mapping[str, object], *, colors: Sequence[str] = ()
+    pixels: Pixels,
+    driver: str,
+    options: Mapping[str, object],
+    *,
+    colors: Sequence[str] = (),
+    extensions: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """A file of a GDAL driver, made by copying an in-memory dataset; no georeferencing.
 
@@ -64,6 +70,8 @@ def copied(
         Creation options of the driver.
     colors
         GDAL's name of each band's colour; empty to say nothing.
+    extensions
+        Fields of tagged record extensions of NITF, by name.
     """
     bands, height, width = pixels.shape
     shape = {"width": width, "height": height, "count": bands, "dtype": pixels.dtype.name}
@@ -74,6 +82,8 @@ def copied(
         source.write(pixels)
         if colors:
             source.colorinterp = [ColorInterp[name] for name in colors]
+        if extensions:
+            source.update_tags(ns="TRE", **extensions)
         rasterio.shutil.copy(source, target.name, driver=driver, **options)
         payload: bytes = target.read()
     return payload

@@ -1,11 +1,16 @@
 """What a format can carry, and how many bytes it makes of it (pure)."""
 
 from collections.abc import Collection
+from typing import Annotated
+
+from pydantic import Field
 
 from daskmr.core.grid import Size
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import RequestError
 
+Quality = Annotated[int, Field(ge=1, le=100)] | None
+"""Of a lossy compression; None for what the format does when nothing is said."""
 HEADER = 8192
 """Bytes that surely hold the header of any format."""
 
@@ -52,3 +57,8 @@ def require(
 def raw_bytes(info: ImageInfo, tile: Size) -> int:
     """Bytes of the pixels of one full tile."""
     return info.bands * tile.height * tile.width * info.itemsize
+
+
+def whole_blocks(tile: Size) -> Size:
+    """A tile made up to the blocks of 16 x 16 that JPEG works on."""
+    return Size(height=-(-tile.height // 16) * 16, width=-(-tile.width // 16) * 16)

@@ -1,6 +1,9 @@
 """What a tile encoder is."""
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from daskmr.core.grid import Size, Window
 from daskmr.core.imagery import ImageInfo, Pixels
@@ -45,3 +48,18 @@ class TileEncoder(Protocol):
         EncodeError
             When the library cannot write this tile.
         """
+
+
+Corners = NDArray[np.float64]
+"""lon, lat of the middle of the pixels at the upper left, upper right, lower right and lower left,
+degrees, shape (4, 2)."""
+
+
+@runtime_checkable
+class PlacedTileEncoder(TileEncoder, Protocol):
+    """An encoder whose format tells where the corners of a tile lie on the ground."""
+
+    def encode_placed(
+        self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners
+    ) -> bytes:
+        """The payload of one tile whose corners are known; as `encode` otherwise."""

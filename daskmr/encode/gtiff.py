@@ -4,11 +4,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 from daskmr.core.grid import Size, Window
-from daskmr.core.imagery import ImageInfo, Pixels
+from daskmr.core.imagery import ControlPoints, ImageInfo, Pixels
 from daskmr.encode._copy import created, writing
-from daskmr.encode._limits import HEADER, raw_bytes, require
+from daskmr.encode._limits import HEADER, Quality, raw_bytes, require, whole_blocks
 from daskmr.registry import plugin
 
 _TYPES = (
@@ -16,24 +18,27 @@ _TYPES = (
     *("float32", "float64", "complex64", "complex128"),
 )
 _PREDICTORS = {"i": 2, "u": 2, "f": 3}
-_GROWTH = {"NONE": 1.0, "LZW": 1.5, "DEFLATE": 1.01, "JPEG": 1.0}
+_GROWTH = {"NONE": 1.0, "LZW": 1.5, "DEFLATE": 1.01, "ZSTD": 1.01, "JPEG": 1.0}
 # From here on the library writes nodata as -9.2e+18, which it reads back as -9 for 64-bit integers.
 _LEAST_EXPONENT = 1e18
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_POINT_BYTES = 64
 
 
 @plugin
 class GtiffEncoder:
     """A GeoTIFF with the tile's own georeferencing and nothing else of the image's metadata.
 
-    The transform is the image's, moved to the tile's first pixel; CRS and nodata are kept, RPCs
-    and GCPs are not.
+    The transform is the image's, moved to the tile's first pixel; so are RPCs, and the control
+    points of an image without a transform. CRS and nodata are kept.
     """
 
     content_type: ClassVar[str] = "image/tiff"
 
-    compression: Literal["NONE", "LZW", "DEFLATE", "JPEG"] = "NONE"
-    """DEFLATE at its fastest level; JPEG loses detail, at the library's own quality."""
+    compression: Literal["NONE", "LZW", "DEFLATE", "ZSTD", "JPEG"] = "NONE"
+    """DEFLATE and ZSTD at their fastest levels; JPEG loses detail."""
+    quality: Quality = None
+    """Of JPEG, 1 to 100; 75 when not given."""
 
     def check(self, info: ImageInfo) -> None:
         """Any number of bands of any type, but for JPEG: 1 or 3 of uint8."""
@@ -45,25 +50,72 @@ class GtiffEncoder:
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
         """The worst that noise can do to the compression; JPEG works on blocks of 16 x 16."""
-        size = tile
-        if self.compression == "JPEG":
-            size = Size(height=-(-tile.height // 16) * 16, width=-(-tile.width // 16) * 16)
+        size = whole_blocks(tile) if self.compression == "JPEG" else tile
+        points = info.gcps or info.corners
+        header = HEADER + (_POINT_BYTES * len(points.pixels) if points else 0)
         # Every strip, at most one a row, needs its place and length in the directory.
-        return int(raw_bytes(info, size) * _GROWTH[self.compression]) + 32 * tile.height + HEADER
+        return int(raw_bytes(info, size) * _GROWTH[self.compression]) + 32 * tile.height + header
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
         """The tile as a GeoTIFF, bands interleaved by pixel."""
         with writing("GTIFF", info, window):
-            placing = {"crs": info.crs, "transform": shifted(info, window), "nodata": _nodata(info)}
+            placing = {**_placed(info, window), "nodata": _nodata(info)}
             return created(pixels, "GTiff", {**placing, **self._options(info, pixels.dtype)})
 
     def _options(self, info: ImageInfo, dtype: "np.dtype[np.generic]") -> dict[str, object]:
         options: dict[str, object] = {"COMPRESS": self.compression, "INTERLEAVE": "PIXEL"}
-        if self.compression in {"LZW", "DEFLATE"}:
+        if self.compression in {"LZW", "DEFLATE", "ZSTD"}:
             options["PREDICTOR"] = _PREDICTORS.get(dtype.kind, 1)
         if self.compression == "DEFLATE":
             options["ZLEVEL"] = 1
+        if self.compression == "ZSTD":
+            options["ZSTD_LEVEL"] = 1
+        if self.compression == "JPEG" and self.quality is not None:
+            options["JPEG_QUALITY"] = self.quality
         return {**options, **_colors(info, jpeg=self.compression == "JPEG")}
+
+
+def _placed(info: ImageInfo, window: Window) -> dict[str, object]:
+    """Transform or control points, their CRS, and RPCs, for the pixels of a window."""
+    transform, rpcs = shifted(info, window), _rpcs(info, window)
+    found: dict[str, object] = {} if rpcs is None else {"rpcs": rpcs}
+    points = info.gcps or info.corners
+    if transform is None and points is not None and points.crs:
+        return {**found, "gcps": _points(points, window), "crs": points.crs}
+    return {**found, "transform": transform, "crs": info.crs}
+
+
+def _points(points: ControlPoints, window: Window) -> list[GroundControlPoint]:
+    return [
+        GroundControlPoint(
+            row=y - window.row, col=x - window.col, x=place[0], y=place[1], z=place[2]
+        )
+        for (x, y), place in zip(points.pixels, points.ground, strict=True)
+    ]
+
+
+def _rpcs(info: ImageInfo, window: Window) -> RPC | None:
+    """RPCs for the pixels of a window; None for those of a chip that was turned."""
+    a, b, c, d, e, f = info.chip or _IDENTITY
+    rpcs = info.rpcs
+    if rpcs is None or b or d:
+        return None
+    lists = ("line_num", "line_den", "samp_num", "samp_den")
+    terms = {f"{name}_coeff": list(getattr(rpcs, name)) for name in lists}
+    ground = {
+        name: getattr(rpcs, name)
+        for axis in ("lat", "long", "height")
+        for name in (f"{axis}_off", f"{axis}_scale")
+    }
+    # Lines and samples are counted from the middle of the first pixel, chips from its corner.
+    return RPC(
+        **terms,
+        **ground,
+        line_off=(rpcs.line_off + 0.5 - f) / e - 0.5 - window.row,
+        samp_off=(rpcs.samp_off + 0.5 - c) / a - 0.5 - window.col,
+        line_scale=rpcs.line_scale / e,
+        samp_scale=rpcs.samp_scale / a,
+    )
 
 
 def shifted(info: ImageInfo, window: Window) -> Affine | None:

@@ -27,6 +27,8 @@ _DRIVERS: Final = {
     b"\xff\xd8\xff": "JPEG",
     b"NITF": "NITF",
     b"NSIF": "NITF",
+    b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",
+    b"\xffO\xffQ": "JP2OpenJPEG",
 }
 _QUIET: Final = ("ignore", None, NotGeoreferencedWarning, re.compile(re.escape(__name__)), 0)
 
@@ -36,7 +38,9 @@ class TileError(ValueError):
 
 
 def read_tile(body: bytes) -> Pixels:
-    """Pixels of an encoded tile: NumPy, GeoTIFF, PNG, JPEG or NITF, told apart by its first bytes.
+    """Pixels of an encoded tile, told apart by its first bytes.
+
+    NumPy, GeoTIFF, PNG, JPEG, JPEG 2000 or NITF.
 
     Returns
     -------

@@ -167,7 +167,7 @@ class RemoteCalls:
         """Encode one tile and send it, once there is room."""
         started = perf_counter()
         try:
-            payload = self.asking.encoder.encode(pixels, self.asking.info, tile.window)
+            payload = self.asking.encoded(pixels, tile.window)
             _check_size(payload, self.asking.model)
         except (EncodeError, PermanentError) as error:
             self.ledger.failed(tile, error, 0)

@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from daskmr.core.effort import Effort
-from daskmr.core.grid import Region, RegionGrid
-from daskmr.core.imagery import ImageInfo
+from daskmr.core.grid import Region, RegionGrid, Window
+from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.core.selection import Selection
 from daskmr.decode import AnswerForm
-from daskmr.encode.base import TileEncoder
+from daskmr.encode.base import PlacedTileEncoder, TileEncoder
 from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.endpoints.caller import Terms
+from daskmr.geolocate.base import Points, SensorModel
 from daskmr.store import JobFolder, PartStore
 
 KEYS = "daskmr-region"
@@ -35,11 +38,28 @@ class Asking:
     """Most tiles in one call; None: as many as the model takes."""
     linger_s: float = 0.0
     """Seconds that a tile waits for others to share a call with."""
+    sensor: SensorModel | None = None
+    """Where the corners of tiles lie, for encoders that write it."""
 
     @property
     def is_remote(self) -> bool:
         """Whether tiles are encoded and sent to an endpoint."""
         return isinstance(self.model, Endpoint)
+
+    def encoded(self, pixels: Pixels, window: Window) -> bytes:
+        """What is sent of a tile.
+
+        Raises
+        ------
+        EncodeError
+            When the format cannot hold it.
+        """
+        encoder = self.encoder
+        if self.sensor is not None and isinstance(encoder, PlacedTileEncoder):
+            corners = self.sensor.to_world(_corners(window))[:, :2]
+            if np.isfinite(corners).all():
+                return encoder.encode_placed(pixels, self.info, window, corners=corners)
+        return encoder.encode(pixels, self.info, window)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +117,10 @@ class RegionSummary:
     def n_tiles(self) -> int:
         """Tiles that ended."""
         return sum(self.outcomes.values())
+
+
+def _corners(window: Window) -> Points:
+    """Middles of the pixels in the corners of a window, from the upper left clockwise."""
+    left, top = window.col + 0.5, window.row + 0.5
+    right, bottom = window.col_stop - 0.5, window.row_stop - 0.5
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])

@@ -169,7 +169,7 @@ def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
         ).values
     )
     seen = _Seen()
-    n_bytes = len(ask.encoder.encode(pixels, ask.info, window)) if ask.is_remote else 0
+    n_bytes = len(ask.encoded(pixels, window)) if ask.is_remote else 0
     calls: Calls = LocalCalls(ask, seen, Stopwatch())
     if ask.is_remote:
         calls = RemoteCalls(ask, seen, Stopwatch(), check=_nothing, stalled=_nothing)

@@ -8,6 +8,10 @@ from daskmr.errors import RequestError
 POSSIBLE = {
     ("GTIFF", "NONE"),
     ("GTIFF", "LZW"),
+    ("GTIFF", "ZSTD"),
+    ("JP2", "NONE"),
+    ("NITF", "J2K"),
+    ("NITF", "JPEG"),
     ("GTIFF", "DEFLATE"),
     ("GTIFF", "JPEG"),
     ("PNG", "NONE"),
@@ -36,11 +40,14 @@ def test_without_a_compression_there_is_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "compression"),
-    [("BMP", "NONE"), ("PNG", "J2K"), ("NITF", "LZW"), ("NITF", "J2K"), ("GTIFF", "ZIP"), ("", "")],
+    [("BMP", "NONE"), ("PNG", "J2K"), ("NITF", "LZW"), ("PNG", "LZW"), ("GTIFF", "ZIP"), ("", "")],
 )
 def test_what_is_not_possible_is_refused_by_both_names(name: str, compression: str) -> None:
     with pytest.raises(RequestError) as refused:
         encoder(name, compression)
     message = str(refused.value)
     assert f"{name!r} with compression {compression!r}" in message
-    assert "GTIFF with NONE, LZW, DEFLATE, JPEG; JPEG with NONE; KSERVE with NONE" in message
+    assert (
+        "GTIFF with NONE, LZW, DEFLATE, ZSTD, JPEG; JP2 with NONE; JPEG with NONE; KSERVE with NONE"
+        in message
+    )

@@ -41,6 +41,13 @@ class TestDeflateGtiff(EncoderContract):
         return GtiffEncoder(compression="DEFLATE")
 
 
+class TestZstdGtiff(EncoderContract):
+    content_type = "image/tiff"
+
+    def make(self) -> GtiffEncoder:
+        return GtiffEncoder(compression="ZSTD")
+
+
 class TestJpegGtiff(EncoderContract):
     content_type = "image/tiff"
     lossless = False

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from daskmr.core.grid import Window
+from daskmr.encode.jp2 import Jp2Encoder
 from daskmr.encode.jpeg import JpegEncoder
 from daskmr.encode.png import PngEncoder
 from daskmr.errors import EncodeError, RequestError
@@ -28,10 +29,30 @@ class TestJpeg(EncoderContract):
         return JpegEncoder()
 
 
+class TestJp2(EncoderContract):
+    content_type = "image/jp2"
+
+    def make(self) -> Jp2Encoder:
+        return Jp2Encoder()
+
+
+class TestCodestream(EncoderContract):
+    content_type = "image/jp2"
+
+    def make(self) -> Jp2Encoder:
+        return Jp2Encoder(codec="J2K")
+
+
 def test_a_png_begins_with_its_size_and_depth() -> None:
     payload = PngEncoder().encode(np.zeros((1, 37, 53), np.uint16), image("uint16", 1), WINDOW)
     assert payload[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">IIBB", payload[16:26]) == (53, 37, 16, 0)
+
+
+def test_jpeg_2000_comes_as_a_file_or_bare() -> None:
+    pixels = slope((3, 37, 53))
+    assert Jp2Encoder().encode(pixels, image(), WINDOW)[4:8] == b"jP  "
+    assert Jp2Encoder(codec="J2K").encode(pixels, image(), WINDOW)[:4] == b"\xff\x4f\xff\x51"
 
 
 def test_a_jpeg_is_complete() -> None:

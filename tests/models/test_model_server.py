@@ -75,6 +75,8 @@ def test_an_array_is_read_as_it_was_written() -> None:
         ("GTiff", {"ENDIANNESS": "BIG"}),
         ("PNG", {}),
         ("NITF", {}),
+        ("JP2OpenJPEG", {"QUALITY": "100", "REVERSIBLE": "YES"}),
+        ("JP2OpenJPEG", {"QUALITY": "100", "REVERSIBLE": "YES", "CODEC": "J2K"}),
     ],
 )
 def test_a_lossless_picture_is_read_as_it_was_written(driver: str, options: dict[str, str]) -> None:
@@ -98,6 +100,7 @@ def test_a_jpeg_is_read_nearly_as_it_was_written() -> None:
         b"\x89PNG\r\n\x1a\n" + bytes(100),
         b"\xff\xd8\xff" + bytes(100),
         b"NITF02.10" + bytes(500),
+        b"\xffO\xffQ" + bytes(100),
         b"\x93NUMPY",
         b"\x93NUMPY\x01\x00\x10\x00" + b"x" * 16,
         npy(RAMP)[:-1],
@@ -106,7 +109,7 @@ def test_a_jpeg_is_read_nearly_as_it_was_written() -> None:
         npy(np.array([["a"]])),
         npy(np.zeros((1, 2, 2), dtype=[("a", "u1")])),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_bytes_that_are_no_tile_are_refused(body: bytes) -> None:
     with pytest.raises(TileError):

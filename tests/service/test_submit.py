@@ -96,7 +96,7 @@ def test_a_queue_that_is_not_there_is_an_error_of_its_name(world: World) -> None
 
 @pytest.mark.services
 def test_a_cluster_runs_a_request_without_a_queue(world: World) -> None:
-    nowhere = world.request("nowhere", outputs=[{"type": "S3", "bucket": "missing"}])
+    nowhere = world.request("nowhere", imageUrls=[f"s3://{world.bucket}/missing.tif"])
     with LocalCluster(
         n_workers=1, threads_per_worker=4, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as made:
