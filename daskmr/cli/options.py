@@ -10,6 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PAIRS = {
     "parameters": "--param",
     "tile_options": "--tile-option",
+    "prepare": "--prepare",
     "merge_options": "--merge-option",
     "endpoint_options": "--endpoint-option",
 }
@@ -39,6 +40,11 @@ def job_options(command: F) -> F:
         click.option(
             "--tile-option", "tile_options", metavar="NAME=VALUE", multiple=True,
             help="Further options of the format, such as input of KSERVE; repeatable.",
+        ),
+        click.option(
+            "--prepare", metavar="NAME=VALUE", multiple=True,
+            help="What is done to pixels first: bands=3,2,1, complex_as=amplitude, gsd=METRES, "
+            "stretch=percentile, dtype=uint8, fill=0; repeatable.",
         ),
         click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
         click.option(

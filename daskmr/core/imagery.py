@@ -120,6 +120,8 @@ class ImageInfo:
     """When the sensor's metadata say that the image was taken, ISO 8601; "" when they do not."""
     collection: str = ""
     """The name that the sensor's metadata give to what was taken; "" when they do not."""
+    images: tuple[str, ...] = ()
+    """How each image of a file that holds several is opened, when none was picked."""
     unread: tuple[str, ...] = ()
     """Georeferencing that the header has and that is not understood, a few words each."""
     colorinterp: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from shapely.geometry.base import BaseGeometry
 from daskmr.core import features as table
 from daskmr.core.boxes import Boxes
 from daskmr.core.grid import Size
-from daskmr.errors import RequestError
+from daskmr.core.imagery import ImageInfo
+from daskmr.errors import ImageError, RequestError
 from daskmr.geolocate.base import Points, SensorModel
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,29 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
     return gpd.GeoDataFrame(columns, geometry="geometry", index=index)
 
 
+def full_size(world: gpd.GeoDataFrame, scale: tuple[float, float]) -> gpd.GeoDataFrame:
+    """A world table whose pixels are those of the image, and not of the one that the model saw.
+
+    Parameters
+    ----------
+    world
+        As `to_world` makes it.
+    scale
+        Columns and rows of the image that make one of the other.
+    """
+    if scale == (1.0, 1.0):
+        return world
+    x, y = scale
+    flat = shapely.transform(world["image_geometry"].to_numpy(), lambda xy: xy * scale)
+    boxes = [box * np.array([x, y, x, y]) for box in world["image_bbox"]]
+    return world.assign(
+        image_geometry=gpd.GeoSeries(flat, index=world.index, crs=None),
+        image_bbox=pd.Series(boxes, index=world.index, dtype=object),
+        tile_row=np.rint(world["tile_row"] * y).astype(np.int64),
+        tile_col=np.rint(world["tile_col"] * x).astype(np.int64),
+    )
+
+
 def roi_to_pixels(
     polygon: BaseGeometry, model: SensorModel, *, step_px: float = 200.0, size: Size | None = None
 ) -> BaseGeometry:
@@ -105,6 +129,26 @@ def roi_to_pixels(
         return shapely.Polygon()
     dense = shapely.segmentize(area, step)
     return shapely.union_all([_projected(part, model) for part in shapely.get_parts(dense)])
+
+
+def spacing(model: SensorModel, info: ImageInfo) -> tuple[float, float]:
+    """Metres on the ground from a pixel in the middle of an image to the next one right, and down.
+
+    Raises
+    ------
+    ImageError
+        When the model does not place the middle of the image.
+    """
+    import pyproj
+
+    x, y = info.width / 2, info.height / 2
+    places = model.to_world(np.array([(x, y), (x + 1.0, y), (x, y + 1.0)]))
+    lon, lat = places[:, 0], places[:, 1]
+    if not np.isfinite(places).all():
+        msg = f"{info.url}: the middle of the image has no place on the ground"
+        raise ImageError(msg)
+    _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    return float(metres[0]), float(metres[1])
 
 
 def _placed(flat: Geometries, model: SensorModel) -> Geometries:

@@ -1,6 +1,7 @@
 """Images: a path, a URL, a Zarr store or an array, opened lazily."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from daskmr.errors import ImageError
 from daskmr.image.array import CHUNK, header, normalised
 from daskmr.image.base import Source
 from daskmr.image.door import Door, Trust, local_path, refused
+
+_IMAGE = re.compile(r"(.+)#image=(\d{1,4})", re.DOTALL)
 
 __all__ = ["Door", "Image", "Source", "Trust", "open_image"]
 
@@ -79,6 +82,11 @@ class Image:
         found: NDArray[np.bool_] | None = find() if find is not None else None
         return found
 
+    def measured(self) -> "Image":
+        """The same image, with what is known only once some of its pixels are read."""
+        measure = getattr(self.source, "measured", None)
+        return self if measure is None else replace(self, source=measure())
+
     def _lazy(self, chunks: dict[str, Any]) -> Any:
         lazy = getattr(self.source, "lazy", None)
         if lazy is not None:
@@ -93,7 +101,8 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
     ----------
     image
         Local path, ``file://``, ``s3://`` or ``https://`` URL of a file that GDAL reads or of a
-        Zarr store (``#name`` picks a variable); or an xarray.DataArray; or an open `Image`.
+        Zarr store (``#name`` picks a variable, ``#image=N`` an image of a file that holds several,
+        counted from 0); or an xarray.DataArray; or an open `Image`.
     door
         How far a URL is trusted; fully when None. No Zarr store is opened for one that is not.
 
@@ -122,9 +131,11 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
         info = ZarrSource(url=reached).header()
         zarr = ZarrSource(url=reached, etag=info.etag)
         return Image(info=replace(info, url=url), source=zarr)
-    info = RasterSource(url=reached, door=door).header()
-    source = RasterSource(url=reached, door=door, etag=info.etag)
-    return Image(info=replace(info, url=url), source=source)
+    where = _IMAGE.fullmatch(reached)
+    file, number = (where[1], int(where[2])) if where else (reached, None)
+    source = RasterSource(url=file, door=door, image=number)
+    info = source.header()
+    return Image(info=replace(info, url=url), source=replace(source, etag=info.etag))
 
 
 def _reached(url: str) -> str:

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from daskmr import aws
 from daskmr.aws import OURSELVES, Identity
 from daskmr.errors import EndpointError, ImageError
+from daskmr.image._several import names_of
 
 CACHE_MB = 128
 """GDAL's block cache, for each process."""
@@ -98,7 +99,14 @@ class Door:
             raise refused(url, "neither s3://, https://, file:// nor a path")
         return self._local(url, url)
 
-    def open(self, url: str, *, for_pixels: bool = False) -> Any:
+    def open(
+        self,
+        url: str,
+        *,
+        for_pixels: bool = False,
+        image: int | None = None,
+        level: int | None = None,
+    ) -> Any:
         """An open rasterio dataset of an image that is within our limits.
 
         Parameters
@@ -108,6 +116,10 @@ class Door:
         for_pixels
             Whether pixels are read of it. An untrusted file is then kept from naming another one
             as its overview; GDAL's way of doing so loses the georeferencing of some formats.
+        image
+            Which image of a file that holds several, from 0.
+        level
+            Which overview, from 0; None for the full image.
 
         Raises
         ------
@@ -117,9 +129,12 @@ class Door:
         import rasterio
 
         path = self._opened(url)
+        how = self._hidden(for_pixels) if level is None else {"OVERVIEW_LEVEL": level}
         with self.env(url):
             try:
-                dataset = rasterio.open(path, sharing=False, **self._hidden(for_pixels))
+                dataset = rasterio.open(path, sharing=False, **how)
+                if image is not None:
+                    dataset = _one(url, dataset, image, how=how)
             except IndexError as error:  # what rasterio makes of a file without a raster
                 raise refused(url, "holds no image") from error
             except faults() as error:
@@ -239,9 +254,7 @@ class Door:
 
     def _check(self, url: str, dataset: Any) -> None:
         if dataset.count < 1:
-            n = len(dataset.subdatasets)
-            what = f"{n} images, and one cannot be picked yet" if n else "no image"
-            raise refused(url, f"holds {what}")
+            raise refused(url, "holds no image")
         if self.trust is Trust.UNTRUSTED and dataset.driver not in ALLOWED:
             raise refused(url, f"format {dataset.driver!r} is not allowed")
         if dataset.count > MAX_BANDS:
@@ -260,6 +273,20 @@ class Door:
             raise refused(
                 url, f"blocks of {size} take {n_bytes:,} bytes, more than {MAX_BLOCK_BYTES:,}"
             )
+
+
+def _one(url: str, dataset: Any, image: int, *, how: Mapping[str, Any]) -> Any:
+    """One image of an open file; the file is closed."""
+    import rasterio
+
+    with dataset:
+        names = names_of(dataset)
+        n = max(1, len(names))
+        if image >= n:
+            raise refused(url, f"has no image {image}; it holds {n}, counted from 0")
+        if not names:
+            return rasterio.open(dataset.name, sharing=False, **how)
+    return rasterio.open(names[image], sharing=False, **how)
 
 
 @cache

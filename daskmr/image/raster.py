@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -15,8 +15,10 @@ from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageError, ImageReadError, SourceChangedError
 from daskmr.image._identity import check, identity
+from daskmr.image._lazy import by_windows
 from daskmr.image._metadata import georeferencing
-from daskmr.image.door import Door, faults, pixel_type, refused, told
+from daskmr.image._several import listed, names_of
+from daskmr.image.door import Door, Trust, faults, pixel_type, refused, told
 
 _MAX_HANDLES = 16
 _SIGNED_S = 600.0
@@ -34,11 +36,40 @@ class RasterSource:
     """How it is opened."""
     etag: str = ""
     """What the bytes were when the image was planned; "" for not known."""
+    image: int | None = None
+    """Which image of a file that holds several, from 0."""
+    level: int | None = None
+    """Which overview, from 0; None for the full image."""
 
     def header(self) -> ImageInfo:
         """The image's header; reads no pixel."""
         with self._header() as dataset:
-            return _info(self.url, dataset, identity(self.url, self.door.identity))
+            info = _info(self.url, dataset, identity(self.url, self.door.identity))
+            if self.image is not None:
+                return info
+            several = listed(self.url, names_of(dataset), self._numbered)
+            return replace(info, images=several)
+
+    def _numbered(self, image: int) -> Any:
+        return self.door.open(self.url, image=image)
+
+    def overview(self, factor: float) -> "tuple[RasterSource, tuple[int, int]] | None":
+        """The smallest overview whose pixels are at most so many of the image wide.
+
+        Returns
+        -------
+        Its source, and its columns and rows; None when there is none that may be used.
+        """
+        if self.door.trust is Trust.UNTRUSTED:  # it may lie in another file
+            return None
+        with self._header() as dataset:
+            known = dataset.overviews(1)
+        levels = [level for level, by in enumerate(known) if by <= factor]
+        if not levels:
+            return None
+        source = replace(self, level=levels[-1])
+        with source._header() as dataset:  # noqa: SLF001 - our own
+            return source, (dataset.width, dataset.height)
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window, shape (band, y, x)."""
@@ -57,8 +88,8 @@ class RasterSource:
         One that is read with a role has no coordinates: its address changes, so that it is read by
         windows, each opened as it is needed.
         """
-        if self.door.identity.role:
-            return _by_windows(self, chunks)
+        if self.door.identity.role or self.image is not None:
+            return by_windows(self.read, self.header(), chunks)
         return self.door.open_lazy(self.url, chunks=chunks)
 
     def empty_blocks(self) -> NDArray[np.bool_] | None:
@@ -84,7 +115,7 @@ class RasterSource:
     @contextmanager
     def _header(self) -> Iterator[Any]:
         """The dataset, for what is known of it without its pixels."""
-        dataset = self.door.open(self.url)
+        dataset = self.door.open(self.url, image=self.image, level=self.level)
         try:
             with self.door.env(self.url), dataset:
                 yield dataset
@@ -109,29 +140,11 @@ class RasterSource:
     def opened(self) -> Any:
         """A new dataset of the image as it was planned."""
         self.check()
-        return self.door.open(self.url, for_pixels=True)
+        return self.door.open(self.url, for_pixels=True, image=self.image, level=self.level)
 
     def check(self) -> None:
         """Refuse an image that is not the one that was planned."""
         check(self.url, self.etag, reader=self.door.identity)
-
-
-def _by_windows(source: RasterSource, chunks: Mapping[str, Any]) -> Any:
-    import dask.array as da
-    import xarray as xr
-
-    info = source.header()
-    shape = (info.bands, info.height, info.width)
-    sizes = da.core.normalize_chunks((info.bands, chunks["y"], chunks["x"]), shape)
-
-    def block(block_info: Any = None) -> Pixels:
-        _, rows, cols = block_info[None]["array-location"]
-        window = Window(row=rows[0], col=cols[0], height=rows[1] - rows[0], width=cols[1] - cols[0])
-        return source.read(window)
-
-    dtype = np.dtype(info.dtype)
-    array = da.map_blocks(block, chunks=sizes, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
-    return xr.DataArray(array, dims=("band", "y", "x"))
 
 
 def _handle(source: RasterSource) -> Any:

@@ -10,7 +10,6 @@ from daskmr.endpoints._auth import Auth, auth_of
 from daskmr.endpoints.base import ControlPlane, Endpoint, LocalModel
 from daskmr.endpoints.caller import Terms
 from daskmr.errors import RequestError
-from daskmr.geolocate import pick
 from daskmr.pipeline.cluster import Connection
 from daskmr.pipeline.coordinator import install
 from daskmr.pipeline.job import Asking
@@ -98,7 +97,7 @@ def asking(plan: "Plan", connection: Connection | None = None) -> Asking:
         terms=_terms(model, settings, connection),
         max_batch=settings.batch,
         linger_s=settings.linger_s,
-        sensor=pick(plan.info)[0] if isinstance(plan.encoder, PlacedTileEncoder) else None,
+        sensor=plan.flat if isinstance(plan.encoder, PlacedTileEncoder) else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from daskmr.core.grid import RegionGrid, Size, TileGrid, Window
 from daskmr.core.imagery import ImageInfo
+from daskmr.core.preparation import recipe
 from daskmr.core.roi import parse_roi, roi_window
 from daskmr.core.selection import Mask, Selection, over_empty_blocks, touching
 from daskmr.decode import AnswerForm
@@ -16,8 +17,10 @@ from daskmr.endpoints.base import Endpoint, LocalModel
 from daskmr.errors import RequestError
 from daskmr.geolocate import on_terrain, pick
 from daskmr.geolocate.base import SensorModel
-from daskmr.geolocate.table import roi_to_pixels
+from daskmr.geolocate.chip import ChippedModel
+from daskmr.geolocate.table import roi_to_pixels, spacing
 from daskmr.image import Door, Image, open_image
+from daskmr.image.prepared import prepare
 from daskmr.merge import merger
 from daskmr.merge.base import Merge
 from daskmr.pipeline.capacity import hints
@@ -52,6 +55,10 @@ class Plan:
     """How duplicates are merged."""
     sensor: SensorModel | None
     """Pixels to the ground; None when the image says nothing of its place."""
+    flat: SensorModel | None
+    """The same without the ground that was asked for: at the level that the model has for it."""
+    scale: tuple[float, float]
+    """Columns and rows of the image that make one of those that the model sees."""
     regions: RegionGrid
     """Tiles in units of work."""
     selection: Selection
@@ -130,13 +137,12 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
     known = replace(hints(model, settings), is_trusted=is_trusted)
     endpoint = choose(model, parameters=settings.parameters, hints=known)
-    opened = open_image(image)
+    settings = _with_ground(settings)
+    view = _viewed(open_image(image), settings)
+    opened = view.image
     if isinstance(endpoint, Endpoint):
         tile_encoder.check(opened.info)
-    settings = _with_ground(settings)
-    sensor, unplaced = pick(opened.info)
-    sensor = _on_ground(sensor, opened.info, settings)
-    area = _area(settings, opened.info, sensor)
+    area = _area(settings, opened.info, view.sensor)
     grid = _grid(settings, opened.info, area)
     planned = touching(grid, area) if area is not None else _everywhere(grid)
     empty = planned & _stored_nothing(opened, grid) if settings.skip_nodata else ~planned & False
@@ -147,7 +153,9 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
         encoder=tile_encoder,
         answers=AnswerForm(convention=settings.answer_format, classes=tuple(settings.classes)),
         merge=merge,
-        sensor=sensor,
+        sensor=view.sensor,
+        flat=view.flat,
+        scale=view.scale,
         regions=plan_regions(grid, opened.info, whole=opened.source is None),
         selection=Selection.of(planned & ~empty),
         n_tiles=int(planned.sum()),
@@ -159,9 +167,35 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
             *_payload_warnings(
                 endpoint, tile_encoder.payload_bytes(opened.info, _tile(grid)), opened.info
             ),
-            *_warnings(grid, opened.info, unplaced),
+            *_warnings(grid, opened.info, view.unplaced),
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """An image as the model sees it, and where that lies."""
+
+    image: Image
+    flat: SensorModel | None
+    sensor: SensorModel | None
+    scale: tuple[float, float]
+    unplaced: str
+
+
+def _viewed(opened: Image, settings: Settings) -> _View:
+    made, info = recipe(settings.prepare), opened.info
+    flat, unplaced = pick(info)
+    scale = (1.0, 1.0)
+    if made.gsd is not None:
+        if flat is None:
+            msg = f"prepare.gsd: {info.url} has no georeferencing, so its pixels have no size"
+            raise RequestError(msg)
+        x, y = spacing(flat, info)
+        scale = (made.gsd / x, made.gsd / y)
+        flat = ChippedModel(model=flat, transform=(scale[0], 0.0, 0.0, 0.0, scale[1], 0.0))
+    image = prepare(opened, made, scale)
+    return _View(image, flat, _on_ground(flat, image.info, settings), scale, unplaced)
 
 
 def _with_ground(settings: Settings) -> Settings:
@@ -265,6 +299,10 @@ def _stored_nothing(image: Image, grid: TileGrid) -> Mask:
 
 def _warnings(grid: TileGrid, info: ImageInfo, unplaced: str) -> list[str]:
     found = []
+    if info.images:
+        found.append(
+            f"{info.url} holds several images, and this is the first: {'; '.join(info.images)}"
+        )
     if unplaced:
         found.append(f"{info.url}: {unplaced}; features keep pixel coordinates only")
     if _tile(grid) != grid.tile:

@@ -162,7 +162,7 @@ class _Seen:
 
 def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
     window = tile.window
-    whole = plan.image.data
+    whole = plan.image.measured().data
     pixels = np.asarray(
         whole.isel(
             y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)

@@ -49,6 +49,7 @@ def jobs(
         "overlap": request.image_processor_tile_overlap,
         "tile_format": request.image_processor_tile_format,
         "tile_compression": request.image_processor_tile_compression,
+        "prepare": dict(request.image_preparation),
         "roi": request.region_of_interest,
         "merge": merging.algorithm_type,
         "iou": merging.iou_threshold,

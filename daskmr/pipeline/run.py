@@ -98,6 +98,7 @@ def run_plan(plan: Plan, how: Execution) -> Result:
         When the cluster, the endpoint, the store or a sink could not be used.
     """
     started = perf_counter()
+    plan = replace(plan, image=plan.image.measured())
     about = {"model_name": model_name(plan.model), "input_format": plan.info.format}
     with ExitStack() as outer:
         outer.enter_context(how.meter.timed(Operation.IMAGE, **about))
@@ -272,7 +273,9 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
         coverage = Path(scratch) / "coverage.geojson"
         with run.stage(Operation.AGGREGATION):
             account = _accounted(plan, space, coverage)
-        spool = stack.enter_context(Spool(plan.regions.grid, account.counts, plan.sensor))
+        spool = stack.enter_context(
+            Spool(plan.regions.grid, account.counts, plan.sensor, plan.scale)
+        )
         findings = Findings()
         with run.stage(Operation.SELECTION):
             for table in _merged(run, account):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from daskmr.core.grid import Size, Strategy
+from daskmr.core.preparation import recipe
 from daskmr.endpoints import PATIENCE_S
 from daskmr.errors import RequestError
 from daskmr.merge import usual_iou
@@ -57,6 +58,9 @@ class Settings:
     geoid: str | None = None
     """Raster of the geoid's heights above the ellipsoid, for an `elevation` above sea level, as
     that of SRTM and DTED is; None: ``daskmr.geoid``, or heights above the ellipsoid."""
+    prepare: Mapping[str, Any] = field(default_factory=dict)
+    """What is done to pixels before the model sees them: fields of
+    `daskmr.core.preparation.Recipe`, such as ``bands``, ``stretch`` or ``gsd``."""
     skip_nodata: bool = True
     """Whether tiles that hold nothing but nodata are skipped."""
     merge: str = MERGE
@@ -114,6 +118,10 @@ class Settings:
             found.append(f"iou: {self.iou!r} is not within 0 and 1")
         if isinstance(self.elevation, float | int) and not abs(self.elevation) < _MOST_M:
             found.append(f"elevation: {self.elevation!r} is not a height of the Earth in metres")
+        try:
+            recipe(self.prepare)
+        except RequestError as error:
+            found.extend(error.problems)
         found.extend(self._bad_numbers())
         return found
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from daskmr.core.features import COLUMNS, empty, in_order
 from daskmr.core.grid import TileGrid
 from daskmr.geolocate.base import SensorModel
-from daskmr.geolocate.table import to_world
+from daskmr.geolocate.table import full_size, to_world
 
 BATCH = 20_000
 """Features of a bucket, but for the end of its last tile."""
@@ -42,6 +42,8 @@ class Spool:
     """Features of each tile at most, shape of the grid."""
     sensor: SensorModel | None
     """Places features on the ground; None for an image without georeferencing."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Columns and rows of the image that make one of those that the tables speak of."""
     n_rows: int = 0
     """Rows of all batches."""
     crs: Any = None
@@ -104,7 +106,7 @@ class Spool:
 
     def _place(self, table: gpd.GeoDataFrame) -> None:
         """Place a bucket on the ground, as one batch."""
-        world = to_world(in_order(table), self.sensor)
+        world = full_size(to_world(in_order(table), self.sensor), self.scale)
         self._batches.append(self._folder / f"batch-{len(self._batches):06d}.parquet")
         world.to_parquet(self._batches[-1], compression="lz4", index=False)
         self.n_rows += len(world)

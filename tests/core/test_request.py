@@ -99,7 +99,7 @@ def test_tile_sizes_may_be_text_or_rectangular() -> None:  # Q4
         ({"imageProcessor": None}, "imageProcessor: is missing"),  # Q6
         ({"imageProcessor": {"name": "m", "type": "FOO"}}, "'FOO'"),  # Q8
         ({"imageProcessorTileFormat": "BMP"}, "'BMP'"),
-        ({"imageProcessorTileCompression": "ZSTD"}, "'ZSTD'"),
+        ({"imageProcessorTileCompression": "ZIP"}, "'ZIP'"),
         ({"imageProcessor": {"name": "m", "type": "NONE"}}, "imageProcessor.type: 'NONE'"),
         ({"imageUrls": []}, "imageUrls: []: is empty"),  # Q10
         ({"imageUrls": ["a", " "]}, "imageUrls.1: ' ': is empty"),
