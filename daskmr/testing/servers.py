@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -28,6 +29,8 @@ class Served:
     """Most requests in flight at once."""
     in_flight: int = 0
     """Requests in flight now."""
+    transports: "WeakSet[asyncio.Transport]" = field(default_factory=WeakSet, repr=False)
+    """Connections that carried a request."""
 
 
 @contextmanager
@@ -41,7 +44,7 @@ def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[
     try:
         yield seen
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(runner), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_stop(runner, seen), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
@@ -51,6 +54,8 @@ async def _start(handler: Handler, seen: Served, tls: ssl.SSLContext | None) -> 
     async def answer(request: web.Request) -> web.StreamResponse:
         number = len(seen.requests)
         seen.requests.append((dict(request.headers), await request.read()))
+        if request.transport is not None:
+            seen.transports.add(request.transport)
         seen.in_flight += 1
         seen.widest = max(seen.widest, seen.in_flight)
         try:
@@ -68,13 +73,16 @@ async def _start(handler: Handler, seen: Served, tls: ssl.SSLContext | None) -> 
     return runner
 
 
-async def _stop(runner: web.AppRunner) -> None:
-    """End the server, and whoever is still answering."""
+async def _stop(runner: web.AppRunner, seen: Served) -> None:
+    """End the server, whoever is still answering, and connections with an answer on the way."""
     await runner.cleanup()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    for transport in list(seen.transports):
+        transport.abort()
+    await asyncio.sleep(0.01)  # closing happens in a turn of the loop after the one that asks
 
 
 def saying(*answers: bytes | int | tuple[int, dict[str, str]]) -> Handler:

@@ -12,6 +12,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
+from aiohttp import web
 
 import daskmr
 from daskmr.errors import CanceledError, ClusterError, RequestError, SourceChangedError
@@ -148,7 +149,13 @@ def test_a_canceled_job_makes_no_more_calls_and_goes_on_where_it_was(
 
 def test_a_command_is_canceled_from_another_process(scene: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    with serving(numbered(0.5)) as server:
+    quick, slow = numbered(0.5), numbered(5.0)
+
+    async def model(request: web.Request, number: int) -> web.StreamResponse:
+        """Enough to commit a region, then slow enough for two commands to start meanwhile."""
+        return await (quick if number < 48 else slow)(request, number)
+
+    with serving(model) as server:
         words = ["run", scene, "-m", server.url, "--store", store, "-o", tmp_path, "--workers", 1]
         for name, value in OPTIONS.items():
             flag = "--" + name.replace("_", "-")
