@@ -113,6 +113,8 @@ class ImageInfo:
     sar: str = ""
     """XML of SICD or SIDD metadata, of which long parts that say nothing of where pixels lie may
     be left out; "" for an image without."""
+    document: bytes = field(default=b"", repr=False)
+    """All of the XML that `sar` is of, compressed by zlib; empty for pixels that were changed."""
     rsm: tuple[tuple[str, str], ...] = ()
     """Names and fields of the NITF extensions of a replacement sensor model; no fields for those
     that say nothing of where pixels lie, or that no model reads."""

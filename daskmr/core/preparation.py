@@ -143,6 +143,7 @@ def prepared_info(made: Recipe, info: ImageInfo, scale: tuple[float, float]) -> 
         colorinterp=tuple(colors[band - 1] for band in bands) if colors else (),
         nodata=info.nodata if keeps else None,
         has_mask=info.has_mask or (info.nodata is not None and not keeps),
+        document=b"",
     )
 
 
@@ -168,6 +169,7 @@ def scaled_info(info: ImageInfo, scale: tuple[float, float]) -> ImageInfo:
         gcps=_scaled(info.gcps, scale),
         corners=_scaled(info.corners, scale),
         sar="",
+        document=b"",
     )
 
 

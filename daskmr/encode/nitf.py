@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from daskmr.core.grid import Size, Window
 from daskmr.core.imagery import ImageInfo, Pixels
+from daskmr.encode import _radar
 from daskmr.encode._copy import copied, writing
 from daskmr.encode._extensions import blocka, igeolo, models
 from daskmr.encode._limits import HEADER, Quality, raw_bytes, require, whole_blocks
@@ -23,8 +24,9 @@ class NitfEncoder:
 
     RPCs and replacement sensor models are carried as they are, with an ICHIPB that says where in
     their image the tile was cut; corners stand in IGEOLO (whole seconds, some 30 m) and BLOCKA
-    (a millionth of a degree), at the height that the sensor model takes for the ground's. Security
-    marks are not carried.
+    (a millionth of a degree), at the height that the sensor model takes for the ground's. Tiles of
+    SICD and SIDD images that are not compressed are SICD and SIDD themselves, which takes sarkit
+    (``daskmr[sar]``). Security marks are not carried.
     """
 
     content_type: ClassVar[str] = "application/vnd.nitf"
@@ -43,12 +45,16 @@ class NitfEncoder:
             require(info, what, dtypes=["uint8"], bands=[1, 3], instead="NITF with J2K or GTIFF")
         else:
             require(info, what, dtypes=_TYPES, bands=range(1, 1000), instead="GTIFF or NPY")
+        if self._is_radar(info):
+            _radar.check(info)
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
         """The pixels, a subheader that grows with the bands, and what compression may add."""
         header = 32 * info.bands + HEADER + sum(len(fields) for _, fields in info.rsm)
         if self.compression == "JPEG":
             return raw_bytes(info, whole_blocks(tile)) + header
+        if self._is_radar(info):
+            return raw_bytes(info, tile) + _radar.header_bytes(info)
         growth = 1.0 if self.compression == "NONE" else 1.2
         return int(raw_bytes(info, tile) * growth) + header
 
@@ -60,7 +66,12 @@ class NitfEncoder:
         self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners
     ) -> bytes:
         """The tile as a NITF."""
+        if self._is_radar(info):
+            return _radar.radar_tile(pixels, info, window, corners=corners)
         return self._encoded(pixels, info, window, corners=corners)
+
+    def _is_radar(self, info: ImageInfo) -> bool:
+        return self.compression == "NONE" and _radar.is_carried(info)
 
     def _encoded(
         self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners | None = None

@@ -7,6 +7,7 @@ appendices B (ICHIPB), D (CSCRNA), E (RPC00A, RPC00B) and N (BLOCKA).
 import base64
 import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -98,6 +99,7 @@ def georeferencing(dataset: Any) -> dict[str, Any]:
     }
     sar = _read(_sar, dataset, unread) or "" if nitf else ""
     found |= {"sar": _geometry(sar), **_collection(dataset.tags(ns="IMAGERY"), sar)}
+    found |= {"document": zlib.compress(sar.encode()) if sar else b""}
     return {**found, "unread": tuple(unread)}
 
 

@@ -1,5 +1,6 @@
 """What a job tells its workers of an endpoint: which one exactly, and how many calls it stands."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -89,15 +90,16 @@ def asking(plan: "Plan", connection: Connection | None = None) -> Asking:
     settings, model = plan.settings, plan.model
     if isinstance(model, ControlPlane):
         model = model.resolved(key=f"{settings.job_id}:{plan.info.url}")
+    is_placed = isinstance(plan.encoder, PlacedTileEncoder)
     return Asking(
-        info=plan.info,
+        info=plan.info if is_placed else replace(plan.info, document=b""),
         model=model,
         encoder=plan.encoder,
         answers=plan.answers,
         terms=_terms(model, settings, connection),
         max_batch=settings.batch,
         linger_s=settings.linger_s,
-        sensor=plan.flat if isinstance(plan.encoder, PlacedTileEncoder) else None,
+        sensor=plan.flat if is_placed else None,
     )
 
 
