@@ -15,6 +15,7 @@ from daskmr.core.boxes import Boxes
 from daskmr.core.grid import Size
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError, RequestError
+from daskmr.geolocate._meridian import cut
 from daskmr.geolocate.base import Points, SensorModel
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ Geometries = NDArray[Any]
 def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDataFrame:
     """The world table of a table in pixels; same rows, same order.
 
-    Features that cross the antimeridian are left as they fall: longitudes of both signs.
+    Features that cross the antimeridian, or lie round a pole, are cut at longitude 180 into parts.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
     centres = np.full((len(features), 3), np.nan)
     geometry = flat
     if model is not None:
-        geometry = _placed(flat, model)
         centres = model.to_world(_centres(flat, boxes))
+        geometry = cut(_placed(flat, model), centres[:, 0])
     index = features.index
     columns = {
         **{name: features[name] for name in ("feature_id", "label", "score")},
@@ -129,6 +130,17 @@ def roi_to_pixels(
         return shapely.Polygon()
     dense = shapely.segmentize(area, step)
     return shapely.union_all([_projected(part, model) for part in shapely.get_parts(dense)])
+
+
+def outline(ring: Points, model: SensorModel) -> BaseGeometry | None:
+    """A ring of pixels x, y on the ground, in lon, lat; None when part of it has no place there."""
+    points = model.to_world(ring)
+    if not np.isfinite(points).all():
+        return None
+    middle = model.to_world(ring.mean(axis=0, keepdims=True))[:, 0]
+    (found,) = cut(np.array([shapely.Polygon(points[:, :2])], dtype=object), middle)
+    shape: BaseGeometry = found
+    return shape
 
 
 def spacing(model: SensorModel, info: ImageInfo) -> tuple[float, float]:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.report import TileOutcome, TileStatus
+from daskmr.geolocate.table import outline
 
 if TYPE_CHECKING:
     from daskmr.pipeline.plan import Plan
@@ -76,12 +79,11 @@ class CoverageMap:
         bottom = min(first.row + grid.tile.height, grid.window.row_stop)
         right = min(last.col + grid.tile.width, grid.window.col_stop)
         ring = _ring((first.col, first.row, right, bottom))
-        if self.plan.sensor is not None:
-            ring = self.plan.sensor.to_world(ring)[:, :2]
-        shape = {"type": "Polygon", "coordinates": [np.round(ring, 9).tolist()]}
+        sensor = self.plan.sensor
+        shape = shapely.Polygon(ring) if sensor is None else outline(ring, sensor)
         said = {
             "type": "Feature",
-            "geometry": shape if np.isfinite(ring).all() else None,
+            "geometry": _rounded(shape),
             "properties": {
                 "status": str(first.status),
                 "reason": first.reason,
@@ -92,6 +94,17 @@ class CoverageMap:
         }
         self._file.write((",\n" if self._n else "\n") + json.dumps(said, separators=(",", ":")))
         self._n += 1
+
+
+def _rounded(shape: BaseGeometry | None) -> Mapping[str, Any] | None:
+    if shape is None:
+        return None
+    found: Mapping[str, Any] = shapely.geometry.mapping(shapely.transform(shape, _nine_digits))
+    return found
+
+
+def _nine_digits(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(points, 9)
 
 
 def _runs(tiles: list[TileOutcome], index: Mapping[int, int]) -> Iterator[list[TileOutcome]]:

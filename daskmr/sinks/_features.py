@@ -13,6 +13,7 @@ from daskmr.core.features import dumps
 from daskmr.sinks.base import Provenance, Rows
 
 _BATCH = 10_000
+_HALF_TURN = 180.0
 _OURS = frozenset(
     {
         "imageGeometry",
@@ -77,7 +78,7 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
     flat = np.asarray(part.geometry.array, dtype=object)
     if part.crs is None:
         flat = np.full(len(part), None, dtype=object)
-    bounds = shapely.bounds(flat).reshape(-1, 4)
+    bounds = _bounds(flat)
     heights, owner = _heights(flat)
     low, high = np.full(len(flat), np.inf), np.full(len(flat), -np.inf)
     np.minimum.at(low, owner, heights)
@@ -101,6 +102,17 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
         )
     ]
     return _geojson(flat), boxes, centres
+
+
+def _bounds(flat: Any) -> Any:
+    """West, south, east, north; west is the larger of what was cut at the antimeridian."""
+    bounds = shapely.bounds(flat).reshape(-1, 4)
+    for i in np.flatnonzero((bounds[:, 0] == -_HALF_TURN) & (bounds[:, 2] == _HALF_TURN)):
+        low, _, high, _ = shapely.bounds(shapely.get_parts(flat[i])).T
+        is_west, is_east = high <= 0, low >= 0
+        if (is_west | is_east).all() and is_west.any() and is_east.any():
+            bounds[i, 0], bounds[i, 2] = low[is_east].min(), high[is_west].max()
+    return bounds
 
 
 def _geojson(shapes: Any) -> list[str]:

@@ -110,6 +110,18 @@ def test_a_feature_has_the_ancestors_properties(tmp_path: Path) -> None:  # F4
     assert properties["center_longitude"] == table["center_longitude"].iloc[0]
 
 
+def test_the_box_of_a_feature_on_the_antimeridian_runs_from_west_to_east(tmp_path: Path) -> None:
+    table = results(SHAPES[:2])
+    parts = shapely.force_3d([shapely.box(179.9, 1, 180, 2), shapely.box(-180, 1, -179.8, 2)], 5.0)
+    table["geometry"] = gpd.GeoSeries(
+        [shapely.multipolygons(parts), shapely.box(-180, 1, 180, 2)], crs=table.crs
+    )
+    crossing, round_the_world = features(table, PROVENANCE, tmp_path)
+    assert crossing["bbox"] == [179.9, 1, 5, -179.8, 2, 5]
+    assert crossing["geometry"]["type"] == "MultiPolygon"
+    assert round_the_world["bbox"] == [-180, 1, 0, 180, 2, 0]
+
+
 def test_what_daskmr_says_cannot_be_overwritten(tmp_path: Path) -> None:
     names = ("imageGeometry", "imageBBox", "featureClasses", "inferenceMetadata", "sourceMetadata")
     forged = dict.fromkeys(names, "forged")
