@@ -34,7 +34,7 @@ def plan(image: Any, model: Any, **options: Any) -> Plan:
     **options
         Fields of `daskmr.pipeline.settings.Settings`: tile_size, overlap, strategy, tile_format,
         tile_compression, roi, skip_nodata, merge, iou, merge_options, parameters, concurrency,
-        timeout_s, elevation, geoid, feature_properties, job_id.
+        timeout_s, roi_only, sensor_model, elevation, geoid, feature_properties, job_id.
 
     Raises
     ------

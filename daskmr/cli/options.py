@@ -47,6 +47,8 @@ def job_options(command: F) -> F:
             "stretch=percentile, dtype=uint8, fill=0; repeatable.",
         ),
         click.option("--roi", metavar="WKT|FILE", help="Area of interest in lon, lat."),
+        click.option("--roi-only", is_flag=True, default=None, help="Leave out what lies outside."),
+        click.option("--sensor-model", help="What places pixels: RPC, GCP, ...  [default: best]"),
         click.option(
             "--elevation", metavar="METRES|RASTER|FOLDER|PATTERN",
             help="Where the ground is.  [default: the level of the image's own model]",

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from daskmr.core.imagery import ImageInfo
+from daskmr.errors import RequestError
 from daskmr.geolocate._terrain import on_terrain
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.chip import chipped
@@ -37,8 +38,15 @@ _SOURCES = {
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def pick(info: ImageInfo) -> tuple[SensorModel | None, str]:
+def pick(info: ImageInfo, name: str | None = None) -> tuple[SensorModel | None, str]:
     """The best sensor model of an image, and what the user should know about it.
+
+    Parameters
+    ----------
+    info
+        Header of the image.
+    name
+        One of `SENSOR_MODELS`, which is then the only one that is tried.
 
     Returns
     -------
@@ -49,16 +57,33 @@ def pick(info: ImageInfo) -> tuple[SensorModel | None, str]:
     ------
     ImageError
         When the image has georeferencing that makes no sense.
+    RequestError
+        When the image has nothing for the model that was named, or nothing that makes sense.
     """
-    for name in SENSOR_MODELS.builtin:
+    if name is not None:
+        return _named(info, name), ""
+    for each in SENSOR_MODELS.builtin:
         try:
-            model: SensorModel | None = SENSOR_MODELS.load(name).from_image(info)
+            model: SensorModel | None = SENSOR_MODELS.load(each).from_image(info)
         except ValueError as error:
             info = replace(info, unread=(*info.unread, str(error)))
             continue
         if model is not None:
-            return chipped(model, info), _remark(info, name)
+            return chipped(model, info), _remark(info, each)
     return None, f"{_obstacle(info)}; results are in pixels only"
+
+
+def _named(info: ImageInfo, name: str) -> SensorModel:
+    kind = SENSOR_MODELS.load(name)
+    try:
+        model: SensorModel | None = kind.from_image(info)
+    except ValueError as error:
+        msg = f"sensor_model: {name} cannot place {info.url}: {error}"
+        raise RequestError(msg) from error
+    if model is None:
+        msg = f"sensor_model: {info.url} has nothing that {name} could place it by"
+        raise RequestError(msg)
+    return chipped(model, info)
 
 
 def _remark(info: ImageInfo, name: str) -> str:

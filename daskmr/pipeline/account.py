@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.boxes import Boxes
 from daskmr.core.cuts import cuts, joined, margin_px
@@ -122,6 +124,7 @@ class Account:
             reasons["NODATA"] += plan.n_skipped
         times = self.effort.times
         advice = findings.advice(self.grid)
+        outside = {"OUTSIDE_ROI": findings.n_outside} if findings.n_outside else {}
         return JobReport(
             job_id=plan.settings.job_id,
             image=plan.info.url,
@@ -134,7 +137,7 @@ class Account:
             n_truncated=findings.n_truncated,
             n_joined=findings.n_joined,
             advice=advice,
-            dropped=dict(self.dropped),
+            dropped=dict(self.dropped) | outside,
             n_attempts=self.n_attempts,
             region_attempts=dict(deaths),
             seconds={stage: spent.total_s for stage, spent in times.items()},
@@ -157,11 +160,18 @@ class Findings:
     """How many of them the edge of a tile has cut."""
     n_joined: int = 0
     """How many of them were made of several."""
+    n_outside: int = 0
+    """How many more there were, outside the area of interest."""
     _largest_px: float = 0.0
     _sizes: Counter[int] = field(default_factory=Counter)
 
-    def add(self, features: gpd.GeoDataFrame) -> None:
-        """Take a merged table in pixels."""
+    def add(self, features: gpd.GeoDataFrame, area: BaseGeometry | None) -> gpd.GeoDataFrame:
+        """Take a merged table in pixels; what of it touches an area, or all of it without one."""
+        if area is not None:
+            shapely.prepare(area)
+            touches = shapely.intersects(area, features.geometry.to_numpy())
+            self.n_outside += int((~touches).sum())
+            features = features[touches]
         self.n += len(features)
         self.n_truncated += int((cuts(features) != 0).sum())
         self.n_joined += int(joined(features).sum())
@@ -170,6 +180,7 @@ class Findings:
         self._largest_px = max(self._largest_px, float(size.max(initial=0.0)))
         steps, counts = np.unique(np.ceil(_STEPS * np.log2(size)).astype(int), return_counts=True)
         self._sizes.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
+        return features
 
     def advice(self, grid: TileGrid) -> Advice | None:
         """How to cut the image into tiles next time; None without features."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shapely.geometry.base import BaseGeometry
+
 from daskmr.core.grid import RegionGrid, Size, TileGrid, Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.core.preparation import recipe
@@ -59,6 +61,8 @@ class Plan:
     """The same without the ground that was asked for: at the level that the model has for it."""
     scale: tuple[float, float]
     """Columns and rows of the image that make one of those that the model sees."""
+    area: BaseGeometry | None
+    """Area of interest in pixels that the model sees; None for the whole image."""
     regions: RegionGrid
     """Tiles in units of work."""
     selection: Selection
@@ -156,6 +160,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
         sensor=view.sensor,
         flat=view.flat,
         scale=view.scale,
+        area=area,
         regions=plan_regions(grid, opened.info, whole=opened.source is None),
         selection=Selection.of(planned & ~empty),
         n_tiles=int(planned.sum()),
@@ -167,7 +172,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
             *_payload_warnings(
                 endpoint, tile_encoder.payload_bytes(opened.info, _tile(grid)), opened.info
             ),
-            *_warnings(grid, opened.info, view.unplaced),
+            *_warnings(grid, opened.info, view.note),
         ],
     )
 
@@ -180,12 +185,13 @@ class _View:
     flat: SensorModel | None
     sensor: SensorModel | None
     scale: tuple[float, float]
-    unplaced: str
+    note: str
+    """What the user should know about it."""
 
 
 def _viewed(opened: Image, settings: Settings) -> _View:
     made, info = recipe(settings.prepare), opened.info
-    flat, unplaced = pick(info)
+    flat, note = pick(info, settings.sensor_model)
     scale = (1.0, 1.0)
     if made.gsd is not None:
         if flat is None:
@@ -195,7 +201,7 @@ def _viewed(opened: Image, settings: Settings) -> _View:
         scale = (made.gsd / x, made.gsd / y)
         flat = ChippedModel(model=flat, transform=(scale[0], 0.0, 0.0, 0.0, scale[1], 0.0))
     image = prepare(opened, made, scale)
-    return _View(image, flat, _on_ground(flat, image.info, settings), scale, unplaced)
+    return _View(image, flat, _on_ground(flat, image.info, settings), scale, note)
 
 
 def _with_ground(settings: Settings) -> Settings:
@@ -219,7 +225,7 @@ def _on_ground(
         return on_terrain(sensor, info, settings.elevation, geoid=settings.geoid, opened=door.open)
 
 
-def _area(settings: Settings, info: ImageInfo, sensor: SensorModel | None) -> Any:
+def _area(settings: Settings, info: ImageInfo, sensor: SensorModel | None) -> BaseGeometry | None:
     """The area of interest in full-image pixels; None without one."""
     if settings.roi is None:
         return None
@@ -297,14 +303,14 @@ def _stored_nothing(image: Image, grid: TileGrid) -> Mask:
     return over_empty_blocks(grid, empty, (image.info.block_height, image.info.block_width))
 
 
-def _warnings(grid: TileGrid, info: ImageInfo, unplaced: str) -> list[str]:
+def _warnings(grid: TileGrid, info: ImageInfo, note: str) -> list[str]:
     found = []
     if info.images:
         found.append(
             f"{info.url} holds several images, and this is the first: {'; '.join(info.images)}"
         )
-    if unplaced:
-        found.append(f"{info.url}: {unplaced}; features keep pixel coordinates only")
+    if note:
+        found.append(f"{info.url}: {note}")
     if _tile(grid) != grid.tile:
         found.append(
             f"the tile {grid.tile} is larger than the image {info.width}x{info.height}: "

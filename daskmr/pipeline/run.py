@@ -279,8 +279,8 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
         findings = Findings()
         with run.stage(Operation.SELECTION):
             for table in _merged(run, account):
-                findings.add(table)
-                spool.add(told(table, plan.regions.grid, account.run))
+                kept = findings.add(table, plan.area if plan.settings.roi_only else None)
+                spool.add(told(kept, plan.regions.grid, account.run))
             spool.close()
         report = account.report(
             plan,

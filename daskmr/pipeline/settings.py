@@ -51,6 +51,12 @@ class Settings:
     roi: Any = None
     """Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
     or a GeoDataFrame. Only tiles that share area with it are run."""
+    roi_only: bool = False
+    """Whether features that do not touch `roi` are left out, and counted as ``OUTSIDE_ROI``: its
+    tiles reach beyond it."""
+    sensor_model: str | None = None
+    """What places pixels on the ground, of ``SICD``, ``SIDD``, ``RSM``, ``RPC``, ``GCP``,
+    ``AFFINE`` and ``CORNERS``; None: the first of these that the image has."""
     elevation: float | str | None = None
     """Where the ground is: metres above the ellipsoid of WGS 84, or a raster of heights, a folder
     of tiles of heights, or a pattern such as ``s3://dem/{ns}{lat}_{ew}{lon}.tif``. None: the
@@ -114,16 +120,22 @@ class Settings:
             found.append(f"overlap: {overlap} must be less than the tile size {tile}")
         if self.strategy not in {"cover", "fixed"}:
             found.append(f"strategy: {self.strategy!r} is neither 'cover' nor 'fixed'")
+        if self.roi_only and self.roi is None:
+            found.append("roi_only: there is no roi")
         if not 0 <= self.iou <= 1:
             found.append(f"iou: {self.iou!r} is not within 0 and 1")
         if isinstance(self.elevation, float | int) and not abs(self.elevation) < _MOST_M:
             found.append(f"elevation: {self.elevation!r} is not a height of the Earth in metres")
+        found.extend(self._bad_recipe())
+        found.extend(self._bad_numbers())
+        return found
+
+    def _bad_recipe(self) -> Sequence[str]:
         try:
             recipe(self.prepare)
         except RequestError as error:
-            found.extend(error.problems)
-        found.extend(self._bad_numbers())
-        return found
+            return error.problems
+        return ()
 
     def _bad_numbers(self) -> Iterator[str]:
         numbers = {name: getattr(self, name) for name in _ABOVE_ZERO}

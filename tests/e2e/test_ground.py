@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -11,6 +12,7 @@ import shapely
 
 import daskmr
 from daskmr.errors import RequestError
+from daskmr.geolocate.affine import AffineModel
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 
 
@@ -74,3 +76,30 @@ def test_ground_that_cannot_be_is_refused_before_any_work(
 ) -> None:
     with pytest.raises((RequestError, daskmr.errors.ImageError), match=told):
         run(scene, client, elevation=said)
+
+
+def test_features_outside_the_area_are_left_out_when_asked(scene: str, client: Any) -> None:
+    x, y = HALF_METRE[2], HALF_METRE[5]
+    area = gpd.GeoSeries([shapely.box(x + 1, y - 15, x + 8, y - 1)], crs=UTM)
+    two = {"tile_size": 32, "overlap": 0, "client": client, "roi": area}
+    kept = daskmr.run(scene, corners, roi_only=True, **two)
+    assert [shape.centroid.x for shape in kept.features.image_geometry] == [4]
+    assert kept.report.dropped == {"OUTSIDE_ROI": 1}
+    assert len(daskmr.run(scene, corners, **two).features) == 2
+    with pytest.raises(RequestError, match="roi_only: there is no roi"):
+        daskmr.plan(scene, corners, roi_only=True)
+
+
+def corners(_tile: Any) -> dict[str, Any]:
+    """A box at the left of a tile, and one at its right."""
+    boxes = [{"imageBBox": [x, 4, x + 2, 6]} for x in (3, 29)]
+    return {"features": [{"properties": properties} for properties in boxes]}
+
+
+def test_a_sensor_model_may_be_named(scene: str, client: Any) -> None:
+    plan = daskmr.plan(scene, "centerpoint", sensor_model="AFFINE")
+    assert isinstance(plan.sensor, AffineModel)
+    with pytest.raises(RequestError, match=r"sensor_model: .*x.tif has nothing that RPC could"):
+        daskmr.plan(scene, "centerpoint", sensor_model="RPC")
+    with pytest.raises(RequestError, match="unknown sensor model 'rpcs'; known: AFFINE, "):
+        daskmr.plan(scene, "centerpoint", sensor_model="rpcs")

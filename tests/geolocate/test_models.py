@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daskmr.core.imagery import ControlPoints, ImageInfo
-from daskmr.errors import ImageError
+from daskmr.errors import ImageError, RequestError
 from daskmr.geolocate import SENSOR_MODELS, pick
 from daskmr.geolocate.affine import AffineModel
 from daskmr.geolocate.chip import ChippedModel
@@ -48,6 +48,25 @@ EVERYTHING: dict[str, Any] = {
     "transform": UTM,
     "corners": control("GCPs"),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("SICD", SicdModel), ("RSM", ChippedModel), ("RPC", ChippedModel), ("GCP", GcpModel),
+     ("AFFINE", AffineModel), ("CORNERS", CornersModel)],
+)  # fmt: skip
+def test_a_model_that_is_named_is_taken_whatever_else_there_is(name: str, kind: Any) -> None:
+    info = replace(PLACED, **EVERYTHING)
+    assert isinstance(pick(info, name)[0], kind)
+
+
+def test_a_model_that_is_named_and_cannot_be_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"a\.tif has nothing that SIDD could place it by"):
+        pick(replace(PLACED, **EVERYTHING), "SIDD")
+    with pytest.raises(
+        RequestError, match=r"SICD cannot place /images/a\.tif: SICD of 9 x 9 pixels"
+    ):
+        pick(replace(PLACED, sar=sicd_xml("PLANE", size=(9, 9))), "SICD")
 
 
 def test_every_listed_model_is_there() -> None:
