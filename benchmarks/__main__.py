@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     capacity,
+    encoding,
     endpoint,
     geolocation,
     merge_memory,
@@ -28,6 +29,7 @@ ALL = {
     "reading": reading.figures,
     "endpoint": endpoint.figures,
     "capacity": capacity.figures,
+    "encoding": encoding.figures,
     "geolocation": geolocation.figures,
     "service": service.figures,
 }

@@ -111,7 +111,7 @@ def _obstacle(info: ImageInfo) -> str:
     if info.corners is not None:
         source = info.corners.source
         reasons.append(f"the four corners of {source} do not span the image on the Earth")
-    if info.has_affine:
+    if info.has_affine and not info.unread:
         reasons.append("the CRS does not place pixels on the Earth")
     elif info.transform is not None and not info.crs and info.transform != _IDENTITY:
         reasons.append("the image has a transform but no CRS")

@@ -40,6 +40,8 @@ class AffineModel:
         ------
         ImageError
             When the transform is not invertible or PROJ does not understand the CRS.
+        ValueError
+            When no pixel lies on the Earth.
         """
         if not info.has_affine or info.crs is None or info.transform is None:
             return None
@@ -48,10 +50,15 @@ class AffineModel:
                 return None
             _crs.check(info.crs)
             centre = (info.width / 2, info.height / 2)
-            return cls(transform=info.transform, crs=info.crs, centre=centre)
+            found = cls(transform=info.transform, crs=info.crs, centre=centre)
         except (ValueError, ProjError) as error:
             msg = f"{info.url}: {error}"
             raise ImageError(msg) from error
+        x, y = np.meshgrid(np.linspace(0, info.width, 17), np.linspace(0, info.height, 17))
+        if np.isnan(found.to_world(np.stack([x.ravel(), y.ravel()], axis=1))).any(axis=1).all():
+            msg = "a transform that leads off the Earth"
+            raise ValueError(msg)
+        return found
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
         """Ground points of pixels; see `SensorModel.to_world`.

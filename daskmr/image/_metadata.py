@@ -39,6 +39,8 @@ _NO_GEOMETRY = re.compile(
     r"ValidData|WgtFunct))(?:\s[^<>]*)?(?<!/)>"
 )
 """Elements that are long and say nothing of where pixels lie: headers travel with every task."""
+_UNUSED = frozenset({"SENSRA", "SENSRB", "CSEXRA", "CSEXRB"})
+"""Extensions that tell of a sensor in ways that no model reads."""
 _GAPS = re.compile(r">\s+<")
 _RSM_GEOMETRY = ("RSMIDA", "RSMPIA", "RSMPCA")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?")
@@ -97,6 +99,8 @@ def georeferencing(dataset: Any) -> dict[str, Any]:
             if name.startswith("RSM")
         ),
     }
+    if not (found["rpcs"] or found["rsm"]):
+        unread += sorted(_UNUSED.intersection(extensions))
     sar = _read(_sar, dataset, unread) or "" if nitf else ""
     found |= {"sar": _geometry(sar), **_collection(dataset.tags(ns="IMAGERY"), sar)}
     found |= {"document": zlib.compress(sar.encode()) if sar else b""}
