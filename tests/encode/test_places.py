@@ -13,6 +13,7 @@ import daskmr
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ControlPoints, ImageInfo, Rpcs
 from daskmr.encode import encoder
+from daskmr.encode._extensions import igeolo
 from daskmr.encode._rpc00b import rpc00b
 from daskmr.encode.base import PlacedTileEncoder
 from daskmr.geolocate import pick
@@ -176,3 +177,19 @@ def test_rpcs_that_the_fields_cannot_hold_are_left_out() -> None:
     assert rpc00b(replace(SCENE_RPCS, height_scale=10_000.0)) is None
     assert rpc00b(replace(SCENE_RPCS, samp_scale=-5.0)) is None
     assert rpc00b(replace(SCENE_RPCS, line_num=(1e11, *SCENE_RPCS.line_num[1:]))) is None
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "said"),
+    [
+        (-121.5125, -10.5125, "103045S1213045W"),
+        (1.5125, 1.5125, "013045N0013045E"),
+        (10.99999, 10.99999, "110000N0110000E"),
+        (-0.0001, 0.0001, "000000N0000000E"),
+        (179.99999, -89.99999, "900000S1800000E"),
+    ],
+)
+def test_corners_stand_in_the_nearest_whole_seconds(lon: float, lat: float, said: str) -> None:
+    options = igeolo(np.array([(lon, lat), (1.0, 2.0), (3.0, 4.0), (5.0, 6.0)]))
+    assert options["ICORDS"] == "G"
+    assert options["IGEOLO"] == f"{said}020000N0010000E040000N0030000E060000N0050000E"
