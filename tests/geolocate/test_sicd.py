@@ -310,4 +310,4 @@ def test_real_files_come_back_from_extreme_heights(imagery: Path) -> None:
 
 def test_a_place_is_a_published_point_of_space() -> None:  # G9
     found = cartesian(np.array([5.0]), np.array([10.0]), 0.0)
-    np.testing.assert_allclose(found, [[6257968, 547501, 1100249]], atol=1)
+    np.testing.assert_allclose(found.ravel(), [6257968, 547501, 1100249], atol=1)
