@@ -14,7 +14,6 @@ from numpy.polynomial import polynomial as npp
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.geolocate import on_terrain, pick
-from daskmr.geolocate._ellipsoid import cartesian
 from daskmr.geolocate._markup import Branch
 from daskmr.geolocate._radar import Radar
 from daskmr.geolocate.base import Points, SensorModel
@@ -306,8 +305,3 @@ def test_real_files_come_back_from_extreme_heights(imagery: Path) -> None:
             np.testing.assert_allclose(found.to_image(world), pixels, atol=1e-3)
         if low:
             assert np.isnan(found.to_world(pixels, np.full(50, 8850.0))).all()
-
-
-def test_a_place_is_a_published_point_of_space() -> None:  # G9
-    found = cartesian(np.array([5.0]), np.array([10.0]), 0.0)
-    np.testing.assert_allclose(found.ravel(), [6257968, 547501, 1100249], atol=1)
