@@ -80,7 +80,8 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     client
         A distributed.Client to run on; it is left open.
     scheduler
-        Address of a Dask scheduler, or ``"local"`` for a cluster of our own.
+        Address of a Dask scheduler, ``KIND:NAME`` of a cluster (docs/clusters.md), or ``"local"``
+        for a cluster of our own.
     workers
         Worker processes of a cluster of our own; as many as cores, at most 4, when None.
     store

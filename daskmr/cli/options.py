@@ -106,9 +106,44 @@ model_option = click.option(
 store_option = click.option(
     "--store", envvar="DASKMR_STORE", required=True, help="Folder or s3:// URL that keeps jobs."
 )
-scheduler_option = click.option(
-    "-s", "--scheduler", help="Address of a Dask scheduler.  [default: own cluster]"
-)
+
+
+def scheduler_option(command: F) -> F:
+    """Where a job runs, and what its scheduler is trusted by."""
+    files = click.Path(exists=True, dir_okay=False)
+    options = [
+        click.option(
+            "-s", "--scheduler", metavar="ADDRESS|KIND:NAME",
+            help="Where jobs run: tcp://…, tls://…, gateway:NAME, coiled:NAME, kubernetes:NAME, "
+            "local.  [default: own cluster]",
+        ),
+        *(
+            click.option(
+                f"--tls-{what}", type=files, expose_value=False, callback=_trusts,
+                help=f"{said}, for tls:// addresses.",
+            )
+            for what, said in _TLS.items()
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_TLS = {
+    "ca": "Certificates of who is trusted",
+    "cert": "Our own certificate",
+    "key": "The key of our certificate",
+}
+
+
+def _trusts(_context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    from daskmr.pipeline.cluster import trust
+
+    if value is not None:
+        trust(str(parameter.name).removeprefix("tls_"), value)
+
+
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes of an own cluster."
 )

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from time import monotonic
 from typing import Any
 
+from daskmr.clusters import named
+from daskmr.clusters.base import NEW, NamedCluster
 from daskmr.errors import ClusterError, SchedulerLostError
 from daskmr.pipeline import quiet
 
@@ -72,11 +76,20 @@ class Connection:
         return sum(n_threads.values())
 
     def tend(self) -> None:
-        """Replace workers of a cluster of ours that did not come back by themselves."""
+        """Replace workers of a cluster of this machine that did not come back by themselves.
+
+        A nanny whose worker dies while it starts gives up. Clusters of the caller's are filled up
+        only when no worker is left.
+        """
         now = monotonic()
-        if self.owned and now - self._tended_at > _TEND_S:
-            self._tended_at = now
-            self.client.cluster.scale(self.n_wanted)
+        if now - self._tended_at <= _TEND_S:
+            return
+        self._tended_at = now
+        cluster: Any = getattr(self.client, "cluster", None)
+        if self.owned:
+            cluster.scale(self.n_wanted)
+        elif _is_deserted(cluster):
+            cluster.scale(len(cluster.worker_spec))
 
 
 @contextmanager
@@ -85,9 +98,11 @@ def connect(
 ) -> Iterator[Connection]:
     """A connection to a cluster with at least one worker.
 
-    In this order: the client given; the scheduler at an address (``"local"``: a cluster of our
-    own); the client that is current here; the configured address (``daskmr.scheduler`` in
-    `dask.config`); a cluster of our own, bound to loopback. Only what was made here is closed.
+    In this order: the client given; the scheduler at an address, the cluster of a name
+    (`daskmr.clusters.named`), or for ``"local"`` a cluster of our own; the client that is current
+    here; the configured address or name (``daskmr.scheduler`` in `dask.config`); a cluster of our
+    own, bound to loopback. Only what was made here is closed. `workers` is how many a cluster of
+    our own has, and how many one that is made under a name has at most (``daskmr.max-workers``).
 
     Raises
     ------
@@ -101,9 +116,87 @@ def connect(
         yield _ready(Connection(client=found, owned=False))
         return
     address = scheduler or dask.config.get("daskmr.scheduler", None) or "local"
-    made = _own(workers) if address == "local" else _at(address)
-    with made as connection:
+    with _made(address, workers) as connection:
         yield _ready(connection)
+
+
+def trust(what: str, file: str) -> None:
+    """Name a file of TLS for all later connections; they are then refused without it.
+
+    Parameters
+    ----------
+    what
+        ``ca``, ``cert`` or ``key``.
+    file
+        PEM.
+    """
+    import dask
+
+    place = "ca-file" if what == "ca" else f"client.{what}"
+    dask.config.set({f"distributed.comm.tls.{place}": file})
+    dask.config.set({"distributed.comm.require-encryption": True})
+
+
+def is_made_for_a_job(scheduler: str | None) -> bool:
+    """Whether a cluster of a name is made for each connection anew, which may take minutes."""
+    cluster = named(scheduler or "")
+    return cluster is not None and cluster.name == NEW
+
+
+@contextmanager
+def awake(client: Any) -> Iterator[None]:
+    """Keep a cluster from ending because nothing runs on it.
+
+    Schedulers with an idle time-out count only their tasks, and a job has times without any.
+    """
+    import dask
+
+    every = float(dask.config.get("daskmr.keep-alive", 60.0))
+    is_over = threading.Event()
+
+    def nudge() -> None:
+        while not is_over.wait(every):
+            try:
+                client.submit(_nothing, pure=False).result(_CONNECT_S)
+            except TimeoutError:
+                continue  # its workers are busy, and so it is awake
+            except (OSError, RuntimeError, CancelledError):
+                return  # the cluster is gone, which others will tell better
+
+    thread = threading.Thread(target=nudge, name="daskmr-awake", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(1.0)
+
+
+def _nothing() -> None:
+    """A task."""
+
+
+def _made(address: str, workers: int | None) -> AbstractContextManager[Connection]:
+    if address == "local":
+        return _own(workers)
+    cluster = named(address)
+    return _at(address) if cluster is None else _named(cluster, workers)
+
+
+@contextmanager
+def _named(cluster: NamedCluster, workers: int | None) -> Iterator[Connection]:
+    import dask
+
+    most = workers or int(dask.config.get("daskmr.max-workers", 8))
+    with cluster.client(max_workers=most) as client:
+        yield Connection(client=client, owned=False, can_be_made_again=True)
+
+
+def _is_deserted(cluster: Any) -> bool:
+    """Whether it is a cluster of processes of this machine, all of which are gone."""
+    from distributed import LocalCluster
+
+    return isinstance(cluster, LocalCluster) and not cluster.scheduler.workers
 
 
 def _current() -> Any:
@@ -117,8 +210,15 @@ def _current() -> Any:
 
 @contextmanager
 def _at(address: str) -> Iterator[Connection]:
+    import dask
     from distributed import Client
 
+    if address.startswith("tls://") and not dask.config.get("distributed.comm.tls.ca-file", None):
+        msg = (
+            f"{address!r}: nobody is trusted; give --tls-ca, --tls-cert and --tls-key, or "
+            "distributed.comm.tls of dask.config"
+        )
+        raise ClusterError(msg)
     try:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

@@ -27,7 +27,7 @@ from daskmr.pipeline.announce import Announcer, announcing
 from daskmr.pipeline.attempts import Attempts
 from daskmr.pipeline.blocks import merged_on
 from daskmr.pipeline.capacity import asking
-from daskmr.pipeline.cluster import Connection, connect, patience_s
+from daskmr.pipeline.cluster import Connection, awake, connect, is_made_for_a_job, patience_s
 from daskmr.pipeline.coverage import CoverageMap
 from daskmr.pipeline.describe import report_html, report_text
 from daskmr.pipeline.execution import Execution
@@ -104,6 +104,9 @@ def run_plan(plan: Plan, how: Execution) -> Result:
         outer.enter_context(how.meter.timed(Operation.IMAGE, **about))
         with ExitStack() as inner:
             connection = inner.enter_context(connect(**how.cluster)) if how.store is None else None
+            client = how.cluster.get("client") or (connection and connection.client)
+            if client is not None:
+                inner.enter_context(awake(client))
             space = outer.enter_context(
                 workspace(plan, how.outputs, how.store, connection=connection)
             )
@@ -333,7 +336,8 @@ def _merged(run: _Run, account: Account) -> Iterator[gpd.GeoDataFrame]:
     read = _Flagged(run.space.folder.parts, run.plan.regions.grid, account.run)
     with ExitStack() as stack:
         connection = None
-        if merge.reach_px is not None and account.n_features >= MANY_FEATURES:
+        lasts = not is_made_for_a_job(run.how.cluster.get("scheduler"))
+        if merge.reach_px is not None and account.n_features >= MANY_FEATURES and lasts:
             with suppress(ClusterError):
                 connection = stack.enter_context(connect(**run.how.cluster))
         if connection is None:

@@ -1,11 +1,13 @@
 """Images that crash whatever looks at them: they hurt themselves only."""
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ def workers() -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
         LocalCluster(
             n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
@@ -70,3 +73,26 @@ def test_jobs_that_crash_their_workers_leave_the_others_alone(tmp_path: Path, wo
             assert (96, 96) in {(tile.row, tile.col) for tile in report.problems}
             assert "SIGABRT" in report.problems[0].message
             assert report.region_attempts["crashed"] == 2
+
+
+def slow(_tile: Any) -> dict[str, Any]:
+    time.sleep(0.2)
+    return {"features": []}
+
+
+def test_a_cluster_whose_nannies_gave_up_is_filled_up_again(tmp_path: Path, workers: Any) -> None:
+    image = write_image(tmp_path / "x.tif", np.full((1, 256, 256), 7, np.uint8))
+    cluster = workers.cluster
+
+    def desert() -> None:
+        time.sleep(1.5)
+        for nanny in list(cluster.workers.values()):
+            cluster.sync(nanny.close)
+
+    with ThreadPoolExecutor(1) as pool:
+        deserted = pool.submit(desert)
+        report = daskmr.run(
+            image, slow, tile_size=32, overlap=0, client=workers, skip_nodata=False
+        ).report
+        deserted.result()
+    assert (report.status, report.outcomes) == ("SUCCESS", {"SUCCEEDED": 64})
