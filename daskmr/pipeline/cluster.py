@@ -196,7 +196,8 @@ def _is_deserted(cluster: Any) -> bool:
     """Whether it is a cluster of processes of this machine, all of which are gone."""
     from distributed import LocalCluster
 
-    return isinstance(cluster, LocalCluster) and not cluster.scheduler.workers
+    scheduler: Any = cluster.scheduler if isinstance(cluster, LocalCluster) else None
+    return scheduler is not None and not scheduler.workers
 
 
 def _current() -> Any:
