@@ -4,7 +4,9 @@ VENV := .venv
 SERVICES := .services
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-services test-slow chaos lint bench clean
+DEPLOY := .deploy
+
+.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,7 +20,7 @@ demo: $(VENV)/.ready
 	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
 
 test: lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not services"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not services and not deploy"
 
 # The service against an AWS of its own processes, in a place of its own: it pins what it needs.
 $(SERVICES)/.ready: Makefile
@@ -30,6 +32,21 @@ $(SERVICES)/.ready: Makefile
 test-services: $(VENV)/.ready $(SERVICES)/.ready
 	DASKMR_MINISTACK=$(CURDIR)/$(SERVICES)/bin/ministack DASKMR_WEED=$(CURDIR)/$(SERVICES)/bin/weed \
 	    $(BIN)/python -m pytest -m services
+
+# What people build around daskmr, in a place of its own: pages, notebooks, gateways, charts, templates.
+$(DEPLOY)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(DEPLOY)/bin/uv pip install --quiet --python $(DEPLOY)/bin/python \
+	    --group test --group deploy --editable .
+	touch $@
+
+docs: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+test-deploy: $(DEPLOY)/.ready
+	DASKMR_GATEWAY=$(CURDIR)/$(DEPLOY)/bin/dask-gateway-server \
+	    $(DEPLOY)/bin/python -m pytest -m deploy
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow
@@ -53,4 +70,4 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(SERVICES) demo
+	rm -rf $(VENV) $(SERVICES) $(DEPLOY) demo docs/_build

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Numbers of rows: those of the first, and those of the second of each pair."""
+"""Numbers of rows, those of the first and those of the second of each pair."""
 
 
 class Merge(Protocol):
