@@ -8,6 +8,7 @@ An image goes through these stages, in this order::
 story.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,13 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         msg = f"module 'daskmr' has no attribute {name!r}"
         raise AttributeError(msg)
+    import_module("daskmr.accessor")  # DataArray.mr
     return getattr(import_module(_WHERE[name]), name)
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+if "xarray" in sys.modules:
+    import_module("daskmr.accessor")

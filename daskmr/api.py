@@ -9,7 +9,8 @@ from daskmr.pipeline.execution import Execution
 from daskmr.pipeline.output import Destination, Output, destination
 from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.progress import OnProgress
-from daskmr.pipeline.run import Result, run_plan
+from daskmr.pipeline.result import Result
+from daskmr.pipeline.run import run_plan
 from daskmr.pipeline.settings import Settings
 
 __all__ = ["FORMATS", "Image", "Plan", "Result", "open_image", "plan", "run"]

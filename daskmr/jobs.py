@@ -1,21 +1,28 @@
 """Jobs that are kept: begun in the background, looked at from anywhere, gone on with by name."""
 
+import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 
 from daskmr.api import Plan, make, run
 from daskmr.core.report import TileOutcome
-from daskmr.errors import RequestError
+from daskmr.errors import DaskmrError, RequestError
+from daskmr.geolocate import pick
+from daskmr.geolocate.base import SensorModel
+from daskmr.image import Image, open_image
 from daskmr.pipeline.describe import html_table
 from daskmr.pipeline.halt import CANCELED
 from daskmr.pipeline.journal import events
 from daskmr.pipeline.restore import restored
 from daskmr.pipeline.status import JobState, Watcher
 from daskmr.store import JobFolder
+
+if TYPE_CHECKING:
+    from daskmr.views.page import Page
 
 _EVERY_S = 0.5
 _EXECUTION = frozenset(
@@ -127,6 +134,66 @@ class Job:
     def errors(self) -> Sequence[TileOutcome]:
         """The tiles that failed, in grid order."""
         return self._watcher.errors()
+
+    def explore(self) -> "Page":
+        """A map of the result; as `Result.explore`."""
+        from daskmr.views.overview import overview
+        from daskmr.views.page import map_page
+
+        image, placing = self._image()
+        seen = overview(image, placing) if image is not None else None
+        return map_page(self.result(), seen, title=self.job_id)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Outlines over the image; as `Result.plot`."""
+        from daskmr.views.plot import plot
+
+        return plot(self.result(), self._image()[0], ax)
+
+    def gallery(self, n: int = 12) -> "Page":
+        """The best and the worst of the result; as `Result.gallery`."""
+        from daskmr.views.gallery import gallery_page
+
+        image, _ = self._image()
+        if image is None:
+            msg = f"gallery: {self.report['image']} cannot be opened"
+            raise RequestError(msg)
+        return gallery_page(self.result(), image, n)
+
+    def page(self) -> "Page":
+        """The account of the job as one page: tiles and features on a map, time, advice, gallery.
+
+        Raises
+        ------
+        RequestError
+            When it has not come to its end.
+        """
+        from daskmr.views.overview import overview
+        from daskmr.views.report import report_page
+
+        image, placing = self._image()
+        seen = overview(image, placing) if image is not None else None
+        return report_page(self.report, self.result(), seen=seen, tiles=self._tiles(), image=image)
+
+    def _image(self) -> tuple[Image | None, SensorModel | None]:
+        """The image and what places it; none when it is not there any more, or was an array."""
+        try:
+            image = open_image(self.report["image"])
+        except DaskmrError:
+            return None, None
+        return image, pick(image.info)[0] if self.result().crs is not None else None
+
+    def _tiles(self) -> gpd.GeoDataFrame | None:
+        """The map of tiles, without a CRS when it is one of pixels."""
+        import fsspec
+
+        names = [n for n in self._manifest()["results"] if n.startswith("coverage-")]
+        if not names:
+            return None
+        with fsspec.open(f"{self._watcher.folder.url}/{names[0]}", "rb") as file:
+            found = gpd.GeoDataFrame.from_features(json.load(file)["features"])
+        is_placed = self.result().crs is not None
+        return found.set_crs("EPSG:4326") if is_placed and len(found) else found
 
     def events(self) -> list[dict[str, Any]]:
         """What happened, in order."""

@@ -105,11 +105,19 @@ def _plain(value: Any) -> str:
 @click.command("report")
 @click.argument("job")
 @store_option
-def report_command(job: str, store: str) -> None:
-    """Print the account of a finished JOB as JSON; needs no cluster."""
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False), metavar="FILE.html",
+    help="Write a page with maps and pictures instead.",
+)  # fmt: skip
+def report_command(job: str, store: str, out: str | None) -> None:
+    """Print the account of a finished JOB as JSON, or write it as a page; needs no cluster."""
     from daskmr.jobs import Job
 
-    click.echo(json.dumps(Job(store, job).report, indent=2))
+    found = Job(store, job)
+    if out is None:
+        click.echo(json.dumps(found.report, indent=2))
+    else:
+        click.echo(f"wrote {found.page().save(out)}", err=True)
 
 
 @click.command("cancel")

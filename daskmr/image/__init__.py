@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
+from daskmr.image._stac import href_of, is_item, told
 from daskmr.image.array import CHUNK, header, normalised
 from daskmr.image.base import Source
 from daskmr.image.door import Door, Trust, local_path, refused
@@ -94,7 +95,7 @@ class Image:
         return self.source.data().chunk(chunks)  # type: ignore[union-attr]
 
 
-def open_image(image: Any, *, door: Door | None = None) -> Image:
+def open_image(image: Any, *, asset: str | None = None, door: Door | None = None) -> Image:
     """Open an image; no pixel is read.
 
     Parameters
@@ -102,7 +103,9 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
     image
         Local path, ``file://``, ``s3://`` or ``https://`` URL of a file that GDAL reads or of a
         Zarr store (``#name`` picks a variable, ``#image=N`` an image of a file that holds several,
-        counted from 0); or an xarray.DataArray; or an open `Image`.
+        counted from 0); or an xarray.DataArray, a pystac.Item, or an open `Image`.
+    asset
+        Key of an item's asset; None for the one that holds its data.
     door
         How far a URL is trusted; fully when None. No Zarr store is opened for one that is not.
 
@@ -111,20 +114,27 @@ def open_image(image: Any, *, door: Door | None = None) -> Image:
     ImageError
         When it cannot be opened, or is none that can be run; names the URL and the reason.
     """
-    from daskmr.image.raster import RasterSource
-    from daskmr.image.zarr import ZarrSource, is_zarr
-
     if isinstance(image, Image):
         return image
+    if is_item(image):
+        found = open_image(href_of(image, asset), door=door)
+        return replace(found, info=told(found.info, image))
     if not isinstance(image, str | os.PathLike):
         if not hasattr(image, "dims"):
-            msg = f"image: {type(image).__name__} is neither a path, a URL nor a DataArray"
+            kind = type(image).__name__
+            msg = f"image: {kind} is neither a path, a URL, a DataArray nor a STAC item"
             raise ImageError(msg)
         array = normalised(image)
         return Image(info=header(array), array=array)
-    url = os.fspath(image)
+    return _opened(os.fspath(image), door or Door())
+
+
+def _opened(url: str, door: Door) -> Image:
+    """The image behind a path or URL."""
+    from daskmr.image.raster import RasterSource
+    from daskmr.image.zarr import ZarrSource, is_zarr
+
     reached = _reached(url)
-    door = door or Door()
     if is_zarr(reached):
         if door.trust is Trust.UNTRUSTED:  # nothing limits what a store names, or its chunks
             raise refused(url, "a Zarr store is opened for trusted URLs only")

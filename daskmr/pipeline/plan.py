@@ -59,6 +59,10 @@ class Plan:
     """Pixels to the ground; None when the image says nothing of its place."""
     flat: SensorModel | None
     """The same without the ground that was asked for: at the level that the model has for it."""
+    original: Image
+    """The image as it is."""
+    placing: SensorModel | None
+    """Pixels of `original` to the ground, at the height that the model has for itself."""
     scale: tuple[float, float]
     """Columns and rows of the image that make one of those that the model sees."""
     area: BaseGeometry | None
@@ -159,6 +163,8 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
         merge=merge,
         sensor=view.sensor,
         flat=view.flat,
+        original=view.original,
+        placing=view.placing,
         scale=view.scale,
         area=area,
         regions=plan_regions(grid, opened.info, whole=opened.source is None),
@@ -182,6 +188,8 @@ class _View:
     """An image as the model sees it, and where that lies."""
 
     image: Image
+    original: Image
+    placing: SensorModel | None
     flat: SensorModel | None
     sensor: SensorModel | None
     scale: tuple[float, float]
@@ -191,7 +199,8 @@ class _View:
 
 def _viewed(opened: Image, settings: Settings) -> _View:
     made, info = recipe(settings.prepare), opened.info
-    flat, note = pick(info, settings.sensor_model)
+    placing, note = pick(info, settings.sensor_model)
+    flat = placing
     scale = (1.0, 1.0)
     if made.gsd is not None:
         if flat is None:
@@ -201,7 +210,15 @@ def _viewed(opened: Image, settings: Settings) -> _View:
         scale = (made.gsd / x, made.gsd / y)
         flat = ChippedModel(model=flat, transform=(scale[0], 0.0, 0.0, 0.0, scale[1], 0.0))
     image = prepare(opened, made, scale)
-    return _View(image, flat, _on_ground(flat, image.info, settings), scale, note)
+    return _View(
+        image=image,
+        original=opened,
+        placing=placing,
+        flat=flat,
+        sensor=_on_ground(flat, image.info, settings),
+        scale=scale,
+        note=note,
+    )
 
 
 def _with_ground(settings: Settings) -> Settings:

@@ -21,7 +21,7 @@ from daskmr.core.grid import Region, TileGrid
 from daskmr.core.imagery import source_metadata
 from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.core.selection import Mask, Selection
-from daskmr.errors import ClusterError, JobError, RequestError, SchedulerLostError
+from daskmr.errors import ClusterError, JobError, SchedulerLostError
 from daskmr.pipeline.account import Account, Findings, accounted
 from daskmr.pipeline.announce import Announcer, announcing
 from daskmr.pipeline.attempts import Attempts
@@ -29,7 +29,6 @@ from daskmr.pipeline.blocks import merged_on
 from daskmr.pipeline.capacity import asking
 from daskmr.pipeline.cluster import Connection, awake, connect, is_made_for_a_job, patience_s
 from daskmr.pipeline.coverage import CoverageMap
-from daskmr.pipeline.describe import report_html, report_text
 from daskmr.pipeline.execution import Execution
 from daskmr.pipeline.feed import Feed
 from daskmr.pipeline.job import Job, RegionSummary
@@ -42,6 +41,7 @@ from daskmr.pipeline.pool import DaskPool
 from daskmr.pipeline.preflight import preflight
 from daskmr.pipeline.progress import OnProgress, Tracker, topic
 from daskmr.pipeline.publication import publish, written
+from daskmr.pipeline.result import Result
 from daskmr.pipeline.spool import Spool
 from daskmr.pipeline.workspace import Workspace, workspace
 from daskmr.sinks.base import Provenance
@@ -52,39 +52,6 @@ MANY_FEATURES = 200_000
 """From so many on, features are merged on the cluster."""
 _MAX_SCHEDULERS = 5
 """Clusters that are tried one after the other while their schedulers go away."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a job found."""
-
-    report: JobReport
-    """Tiles, reasons, time, outputs."""
-    loaded: gpd.GeoDataFrame | None
-    """`features`, unless they were to be left on disk."""
-
-    @property
-    def features(self) -> gpd.GeoDataFrame:
-        """One row a feature.
-
-        `geometry` is lon, lat, height (EPSG:4326), or pixels without CRS when the image has no
-        georeferencing; `image_geometry` and `image_bbox` are full-image pixels.
-
-        Raises
-        ------
-        RequestError
-            When they were not loaded.
-        """
-        if self.loaded is None:
-            msg = "load: the features were left on disk (load=False)"
-            raise RequestError(msg)
-        return self.loaded
-
-    def __str__(self) -> str:
-        return report_text(self.report)
-
-    def _repr_html_(self) -> str:
-        return report_html(self.report)
 
 
 def run_plan(plan: Plan, how: Execution) -> Result:
@@ -316,7 +283,12 @@ def _finished(run: _Run, *, started: float, n_now: int) -> Result:
             space.check()
             publish(space.folder, report, publication.results)
         journal.say("ended", status=str(report.status), seconds=round(wall, 3))
-        return Result(report=report, loaded=spool.whole() if how.load else None)
+        return Result(
+            report=report,
+            loaded=spool.whole() if how.load else None,
+            image=plan.original,
+            placing=plan.placing,
+        )
 
 
 def _accounted(plan: Plan, space: Workspace, coverage: Path) -> Account:

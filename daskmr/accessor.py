@@ -1,0 +1,38 @@
+"""``DataArray.mr``: plan and run from an array at hand.
+
+The accessor is there once daskmr is used, or when xarray was imported before daskmr;
+``import daskmr.accessor`` makes sure.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from daskmr.api import Plan, Result
+
+
+@xr.register_dataarray_accessor("mr")
+class ModelRunner:
+    """Models over an array with dimensions y and x, and band where there are several.
+
+    Parameters
+    ----------
+    data
+        The array; lazy ones are computed piece by piece, on the workers.
+    """
+
+    def __init__(self, data: xr.DataArray) -> None:
+        self._data = data
+
+    def plan(self, model: Any, **options: Any) -> "Plan":
+        """What `run` would do; see `daskmr.plan`."""
+        from daskmr.api import plan
+
+        return plan(self._data, model, **options)
+
+    def run(self, model: Any, **options: Any) -> "Result":
+        """Run a model over the array; see `daskmr.run`."""
+        from daskmr.api import run
+
+        return run(self._data, model, **options)

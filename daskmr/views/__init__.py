@@ -1,0 +1,1 @@
+"""Pages for people: maps, galleries and reports that load nothing from elsewhere."""

@@ -1,0 +1,49 @@
+"""A picture of an image and what was found in it, by matplotlib."""
+
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from daskmr.errors import RequestError
+from daskmr.image import Image
+from daskmr.views.overview import overview
+
+
+def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any:
+    """Outlines over the image, in pixels of the image, a colour for each class.
+
+    Returns
+    -------
+    matplotlib.axes.Axes.
+
+    Raises
+    ------
+    RequestError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib import pyplot
+        from matplotlib.collections import LineCollection
+    except ImportError as error:
+        msg = f"plot: install daskmr[plot] ({error})"
+        raise RequestError(msg) from error
+    if ax is None:
+        _, ax = pyplot.subplots(figsize=(8, 8))
+    seen = overview(image, None) if image is not None else None
+    if image is not None and seen is not None:
+        ax.imshow(seen.pixels, extent=(0, image.info.width, image.info.height, 0))
+    flat = features["image_geometry"].to_numpy()
+    labels = features["label"].astype(str).to_numpy()
+    for i, label in enumerate(np.unique(labels)):
+        outlines = [shapely.get_coordinates(shape) for shape in flat[labels == label]]
+        lines = LineCollection(outlines, colors=f"C{(i + 1) % 10}", label=label or "(no class)")
+        ax.add_collection(lines)
+    if len(features):
+        ax.legend(loc="upper right")
+    if seen is None:
+        ax.autoscale_view()
+        ax.invert_yaxis()
+    ax.set_aspect("equal")
+    return ax
