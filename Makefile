@@ -47,6 +47,8 @@ docs: $(DEPLOY)/.ready
 test-deploy: $(DEPLOY)/.ready
 	DASKMR_GATEWAY=$(CURDIR)/$(DEPLOY)/bin/dask-gateway-server \
 	    $(DEPLOY)/bin/python -m pytest -m deploy
+	cd notebooks && ../$(DEPLOY)/bin/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider \
+	    --nbmake --nbmake-timeout=300 -q .
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow

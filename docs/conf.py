@@ -23,7 +23,7 @@ extensions = [
 exclude_patterns = ["_build", "examples"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # notebooks are run by `make test-notebooks`
+nb_execution_mode = "off"  # notebooks are run by `make test-deploy`
 
 default_role = "code"
 napoleon_google_docstring = False
