@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 DEPLOY := .deploy
 
-.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench clean
+.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench dist sbom clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,17 @@ $(DEPLOY)/.ready: pyproject.toml
 docs: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# What is published: a wheel, a source distribution, and what a plain installation consists of.
+dist: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python -m build --installer uv --outdir dist .
+
+sbom: dist
+	rm -rf dist/environment
+	$(PYTHON) -m venv dist/environment
+	$(DEPLOY)/bin/uv pip install --quiet --python dist/environment/bin/python dist/daskmr-*.whl
+	$(DEPLOY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file dist/daskmr.cdx.json dist/environment/bin/python
+
 test-deploy: $(DEPLOY)/.ready
 	DASKMR_GATEWAY=$(CURDIR)/$(DEPLOY)/bin/dask-gateway-server \
 	    $(DEPLOY)/bin/python -m pytest -m deploy
@@ -72,4 +83,4 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(SERVICES) $(DEPLOY) demo docs/_build
+	rm -rf $(VENV) $(SERVICES) $(DEPLOY) demo dist docs/_build

@@ -6,6 +6,7 @@ from typing import Any
 from daskmr.errors import RequestError
 from daskmr.image import Image, open_image
 from daskmr.pipeline.execution import Execution
+from daskmr.pipeline.live import live
 from daskmr.pipeline.output import Destination, Output, destination
 from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.progress import OnProgress
@@ -93,7 +94,8 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
         Whether the features are loaded into memory at the end; `features` of the result is None
         otherwise.
     on_progress
-        Called about once a second with `daskmr.pipeline.progress.Progress`.
+        Called about once a second with `daskmr.pipeline.progress.Progress`. None shows a bar with a
+        link to the dashboard in notebooks (``daskmr.progress: false`` of `dask.config` hides it).
     **options
         As for `plan`.
 
@@ -117,7 +119,7 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     how = Execution(
         outputs=places,
         cluster={"client": client, "scheduler": scheduler, "workers": workers},
-        on_progress=on_progress or _quiet,
+        on_progress=on_progress or live(),
         store=store,
         load=load,
     )
@@ -138,7 +140,3 @@ def make(image: Any, model: Any, options: Mapping[str, Any]) -> Plan:
         msg = "a plan brings its model and options; make another plan to change them"
         raise RequestError(msg)
     return image
-
-
-def _quiet(_progress: object) -> None:
-    pass

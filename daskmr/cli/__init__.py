@@ -4,21 +4,40 @@ stdout is data, stderr is everything meant for people. Exit status: 0 success, 1
 3 partial, 4 invalid request or image, 5 unreachable, 6 canceled, 130 interrupted, 143 terminated.
 """
 
+import os
 import signal
 import sys
+from typing import Any, NoReturn
 
 import click
 
 from daskmr import __version__
-from daskmr.cli import kept, models, queued, running
+from daskmr.cli import doctor, kept, models, queued, running
 from daskmr.errors import DaskmrError
 
 _INTERRUPTED = 130
 _TERMINATED = 143
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__)
+class _Commands(click.Group):
+    """Commands that tell known errors alike, also as a part of ``dask`` and ``rio``."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except DaskmrError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(
+    "mr",  # as a part of dask and rio; on its own it is called daskmr
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="daskmr")
 def cli() -> None:
     """Run computer-vision models over very large satellite images."""
 
@@ -35,22 +54,23 @@ def main() -> None:
     """Entry point: every known error becomes one message and its exit status."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli.main(standalone_mode=False, auto_envvar_prefix="DASKMR")
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        sys.exit(cli.main(standalone_mode=False, auto_envvar_prefix="DASKMR"))
     except _Terminated:
         click.echo("terminated", err=True)
-        sys.exit(_TERMINATED)
+        _leave(_TERMINATED)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        _leave(_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except DaskmrError as error:
-        for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
-        sys.exit(error.exit_code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: all is tidied up, and threads that still log would abort a longer farewell."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 for command in (
@@ -67,5 +87,6 @@ for command in (
     kept.merge_command,
     models.models_group,
     models.serve_model_command,
+    doctor.doctor_command,
 ):
     cli.add_command(command)

@@ -28,6 +28,11 @@ _MEMORY = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.deploy.lost-worker-timeout": "5s",
 }
+_TLS = {
+    "--tls-ca": "distributed.comm.tls.ca-file",
+    "--tls-cert": "distributed.comm.tls.client.cert",
+    "--tls-key": "distributed.comm.tls.client.key",
+}
 _TEND_S = 2.0
 _STARTS = 3
 
@@ -52,6 +57,11 @@ class Connection:
     n_wanted: int = 0
     """Workers that a cluster of ours is to have."""
     _tended_at: float = 0.0
+
+    @property
+    def dashboard(self) -> str:
+        """URL of the cluster's dashboard; empty when it has none."""
+        return str(self.client.dashboard_link or "")
 
     def n_workers(self) -> int:
         """Worker processes at present, at least 1."""
@@ -120,6 +130,22 @@ def connect(
         yield _ready(connection)
 
 
+@contextmanager
+def lasting(scheduler: str) -> Iterator[Any]:
+    """A client of a cluster that stays when this process ends, whether it has workers yet or not.
+
+    Raises
+    ------
+    ClusterError
+        When nothing answers there, or it would end with this process.
+    """
+    if scheduler == "local" or is_made_for_a_job(scheduler):
+        msg = f"scheduler: {scheduler!r} would end with this process; name a cluster that stays"
+        raise ClusterError(msg)
+    with _made(scheduler, None) as connection:
+        yield connection.client
+
+
 def trust(what: str, file: str) -> None:
     """Name a file of TLS for all later connections; they are then refused without it.
 
@@ -132,8 +158,7 @@ def trust(what: str, file: str) -> None:
     """
     import dask
 
-    place = "ca-file" if what == "ca" else f"client.{what}"
-    dask.config.set({f"distributed.comm.tls.{place}": file})
+    dask.config.set({_TLS[f"--tls-{what}"]: file})
     dask.config.set({"distributed.comm.require-encryption": True})
 
 
@@ -214,11 +239,9 @@ def _at(address: str) -> Iterator[Connection]:
     import dask
     from distributed import Client
 
-    if address.startswith("tls://") and not dask.config.get("distributed.comm.tls.ca-file", None):
-        msg = (
-            f"{address!r}: nobody is trusted; give --tls-ca, --tls-cert and --tls-key, or "
-            "distributed.comm.tls of dask.config"
-        )
+    missing = [flag for flag, key in _TLS.items() if not dask.config.get(key, None)]
+    if address.startswith("tls://") and missing:
+        msg = f"{address!r}: give {', '.join(missing)}, or distributed.comm.tls of dask.config"
         raise ClusterError(msg)
     try:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)

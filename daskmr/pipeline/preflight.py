@@ -1,7 +1,7 @@
 """Checks on a worker, before the first tile: can it run daskmr, write parts, reach the endpoint."""
 
 import asyncio
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 from daskmr.endpoints.base import Endpoint
@@ -10,6 +10,7 @@ from daskmr.pipeline.cluster import Connection
 from daskmr.pipeline.job import Job
 
 _TIMEOUT_S = 60
+_LOOK_S = 2.0
 _TRIES = 3
 _FIRST = 1_000_000
 
@@ -28,7 +29,7 @@ def preflight(connection: Connection, job: Job) -> None:
     """
     future = connection.client.submit(_on_worker, job, pure=False, priority=_FIRST)
     try:
-        name = future.result(timeout=_TIMEOUT_S)
+        name = _answer(connection, future)
     except DaskmrError:
         raise
     except Exception as error:
@@ -39,6 +40,18 @@ def preflight(connection: Connection, job: Job) -> None:
         )
         raise ClusterError(msg) from error
     job.parts.check(name)
+
+
+def _answer(connection: Connection, future: Any) -> str:
+    """What the check found, on a cluster that is tended meanwhile: its workers may die too."""
+    end = monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            return str(future.result(timeout=_LOOK_S))
+        except TimeoutError:
+            if future.done() or monotonic() > end:
+                raise
+        connection.tend()
 
 
 def _on_worker(job: Job) -> str:

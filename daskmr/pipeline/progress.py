@@ -26,6 +26,8 @@ class Progress:
     """Pixels of those tiles, in millions."""
     seconds: float
     """Since the job started."""
+    dashboard: str = ""
+    """URL of the dashboard of the cluster; empty when there is none."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -70,6 +72,7 @@ class Tracker:
 
     n_tiles: int
     tell: OnProgress
+    dashboard: str = ""
     _early: tuple[int, int] = (0, 0)
     _exact: tuple[int, int] = (0, 0)
     _started: float = field(default_factory=monotonic)
@@ -98,5 +101,6 @@ class Tracker:
                 n_done=done,
                 megapixels=pixels / 1e6,
                 seconds=monotonic() - self._started,
+                dashboard=self.dashboard,
             )
         )

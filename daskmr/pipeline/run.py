@@ -147,7 +147,7 @@ def _run_all(run: _Run, connection: Connection | None) -> int:
                 job=job,
                 space=space,
                 journal=journal,
-                tracker=_tracker(job, missing, how.on_progress),
+                tracker=_tracker(job, missing, how.on_progress, dashboard=made.dashboard),
                 deadline_s=plan.settings.deadline_s,
                 on_region=run.told_of(job),
                 let_go=how.let_go,
@@ -185,11 +185,11 @@ def _of_round(plan: Plan, tiles: Sequence[tuple[int, int]]) -> Selection:
     return Selection.of(mask)
 
 
-def _tracker(job: Job, missing: Sequence[Region], tell: OnProgress) -> Tracker:
+def _tracker(job: Job, missing: Sequence[Region], tell: OnProgress, *, dashboard: str) -> Tracker:
     """How far the job has come, what is done already included."""
     n_tiles = int(job.selection.mask.sum())
     n_missing = sum(int(job.selection.of_region(region).sum()) for region in missing)
-    tracker = Tracker(n_tiles=n_tiles, tell=tell)
+    tracker = Tracker(n_tiles=n_tiles, tell=tell, dashboard=dashboard)
     tracker.finished(n_tiles - n_missing, 0)
     return tracker
 

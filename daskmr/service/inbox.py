@@ -4,6 +4,7 @@ Every call may raise a `daskmr.errors.EndpointError`; nothing is lost by it, sin
 neither deleted nor held comes back by itself.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -109,6 +110,43 @@ class Inbox:
                 MessageBody=message.body,
                 MessageAttributes={**kept, **ours},
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFacts:
+    """What a queue tells of itself."""
+
+    n_waiting: int
+    """Messages that can be received, about."""
+    n_held: int
+    """Messages that somebody has, about."""
+    most_receives: int
+    """Deliveries after which the queue itself puts a message aside; 0 for never."""
+
+
+def facts(queue: str) -> QueueFacts:
+    """Ask a queue about itself; receives nothing.
+
+    Raises
+    ------
+    EndpointError
+        When it does not answer.
+    """
+    with aws.translated(queue):
+        answer = aws.client("sqs").get_queue_attributes(
+            QueueUrl=queue,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+                "RedrivePolicy",
+            ],
+        )
+    said = answer.get("Attributes", {})
+    return QueueFacts(
+        n_waiting=int(said.get("ApproximateNumberOfMessages", 0)),
+        n_held=int(said.get("ApproximateNumberOfMessagesNotVisible", 0)),
+        most_receives=int(json.loads(said.get("RedrivePolicy", "{}")).get("maxReceiveCount", 0)),
+    )
 
 
 def send(queue: str, body: str) -> str:

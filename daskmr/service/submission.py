@@ -9,14 +9,14 @@ from pydantic.alias_generators import to_camel
 
 from daskmr.core.report import JobStatus
 from daskmr.core.request import ImageRequest
-from daskmr.errors import ClusterError, DaskmrError, RequestError
+from daskmr.errors import DaskmrError, RequestError
+from daskmr.pipeline.cluster import lasting
 from daskmr.pipeline.requested import jobs
 from daskmr.pipeline.status import RUNNING, Watcher
 from daskmr.service.inbox import send
 from daskmr.service.ledger import Ledger
 from daskmr.store import JobFolder
 
-_CONNECT_S = 15.0
 _FIELDS = {
     "tile_size": "imageProcessorTileSize",
     "overlap": "imageProcessorTileOverlap",
@@ -127,7 +127,7 @@ def to_cluster(request: ImageRequest, scheduler: str, store: str) -> None:
     request
         What is asked for.
     scheduler
-        Address of the cluster.
+        Address of the cluster, or ``KIND:NAME`` of one (docs/clusters.md).
     store
         Folder or ``s3://`` URL that keeps jobs; every worker sees it.
 
@@ -136,17 +136,12 @@ def to_cluster(request: ImageRequest, scheduler: str, store: str) -> None:
     RequestError
         When the request cannot be run.
     ClusterError
-        When nobody answers there.
+        When nobody answers there, or the cluster would end with this process.
     """
-    from distributed import Client, fire_and_forget
+    from distributed import fire_and_forget
 
     asked = jobs(request, None)
-    try:
-        client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        msg = f"no Dask scheduler answers at {scheduler!r}: {error}"
-        raise ClusterError(msg) from error
-    with client:
+    with lasting(scheduler) as client:
         for job in asked:
             fire_and_forget(
                 client.submit(

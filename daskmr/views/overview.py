@@ -53,8 +53,8 @@ def mercator(points: Points) -> Points:
 
     Examples
     --------
-    >>> mercator(np.array([[180.0, 0.0]])).round(2).tolist()
-    [[20037508.34, 0.0]]
+    >>> mercator(np.array([[180.0, 45.0]])).round(2).tolist()
+    [[20037508.34, 5621521.49]]
     """
     lon, lat = points[:, 0], np.clip(points[:, 1], -_MOST_LAT, _MOST_LAT)
     north = np.log(np.tan(np.pi / 4 + np.radians(lat) / 2))

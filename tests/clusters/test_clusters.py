@@ -2,7 +2,7 @@
 
 import sys
 import time
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
 import dask
@@ -89,10 +89,10 @@ def test_options_of_a_named_cluster_keep_it_below_a_maximum() -> None:
     assert CoiledCluster(name="mine").options(5)["shutdown_on_close"] is False
 
 
-def test_tls_of_a_person_is_asked_for(tmp_path: Path) -> None:
+def test_tls_of_a_person_is_asked_for() -> None:
     from daskmr.pipeline.cluster import trust
 
-    before = dict(dask.config.config)
+    before = deepcopy(dask.config.config)
     try:
         trust("ca", "ca.pem")
         trust("key", "key.pem")

@@ -70,7 +70,7 @@ def test_a_job_that_is_told_to_end_cleans_up(
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == code
+    assert process.returncode == code, err
     assert out == ""
     assert err.splitlines()[-1] == word
     assert "Traceback" not in err
