@@ -4,13 +4,15 @@ from daskmr.registry import Registry
 from daskmr.status._courier import Courier
 from daskmr.status._emf import Emf
 from daskmr.status._logs import SCHEDULER, TIMELINE, JsonFormatter, JsonHandler, Redaction
-from daskmr.status._metrics import METRICS, Meter, Metric, Operation
+from daskmr.status._metrics import DIMENSIONS, METRICS, NAMESPACE, Kind, Meter, Metric, Operation
 from daskmr.status._prometheus import Prometheus, of_process
 from daskmr.status._redaction import redacted
 from daskmr.status.base import Shelf, StatusChannel
 
 __all__ = [
+    "DIMENSIONS",
     "METRICS",
+    "NAMESPACE",
     "SCHEDULER",
     "STATUS",
     "TIMELINE",
@@ -18,6 +20,7 @@ __all__ = [
     "Emf",
     "JsonFormatter",
     "JsonHandler",
+    "Kind",
     "Meter",
     "Metric",
     "Operation",
