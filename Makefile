@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 DEPLOY := .deploy
 
-.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench dist sbom clean
+.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench dist sbom lock clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,16 @@ sbom: dist
 	$(DEPLOY)/bin/uv pip install --quiet --python dist/environment/bin/python dist/daskmr-*.whl
 	$(DEPLOY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	    --output-file dist/daskmr.cdx.json dist/environment/bin/python
+
+# What the image consists of, to the last digit; on x86-64 and arm64.
+lock: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
+	    --extra gateway --extra onnx --extra sar --extra service --extra stac \
+	    --output-file deploy/image/requirements.txt pyproject.toml
+	$(DEPLOY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
+	    --output-file deploy/image/build.txt deploy/image/build.in
 
 test-deploy: $(DEPLOY)/.ready
 	DASKMR_GATEWAY=$(CURDIR)/$(DEPLOY)/bin/dask-gateway-server \
