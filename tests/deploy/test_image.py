@@ -1,4 +1,4 @@
-"""The image is built, and runs a job as nobody on a root file system that is read-only.
+"""The image is built, and runs a job as somebody who may write below /tmp alone.
 
 Without a registry the base is made of Debian packages: Python 3.11 of bookworm.
 """
