@@ -5,6 +5,7 @@ SERVICES := .services
 BIN := $(VENV)/bin
 
 DEPLOY := .deploy
+CHECKOV := .checkov
 
 .PHONY: demo docs test test-services test-deploy test-slow chaos lint bench dist sbom lock clean
 
@@ -41,6 +42,13 @@ $(DEPLOY)/.ready: pyproject.toml
 	    --group test --group deploy --editable .
 	touch $@
 
+# It pins much of what others pin otherwise.
+$(CHECKOV)/.ready: Makefile
+	$(PYTHON) -m venv $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(CHECKOV)/bin/uv pip install --quiet --python $(CHECKOV)/bin/python 'checkov>=3.3'
+	touch $@
+
 docs: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
@@ -65,8 +73,9 @@ lock: $(DEPLOY)/.ready
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
 	    --output-file deploy/image/build.txt deploy/image/build.in
 
-test-deploy: $(DEPLOY)/.ready
+test-deploy: $(DEPLOY)/.ready $(CHECKOV)/.ready
 	DASKMR_GATEWAY=$(CURDIR)/$(DEPLOY)/bin/dask-gateway-server \
+	    DASKMR_CHECKOV=$(CURDIR)/$(CHECKOV)/bin/checkov \
 	    $(DEPLOY)/bin/python -m pytest -m deploy
 	cd notebooks && ../$(DEPLOY)/bin/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider \
 	    --nbmake --nbmake-timeout=300 -q .
@@ -93,4 +102,4 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(SERVICES) $(DEPLOY) demo dist docs/_build
+	rm -rf $(VENV) $(SERVICES) $(DEPLOY) $(CHECKOV) demo dist docs/_build

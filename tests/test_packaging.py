@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import daskmr
 
@@ -48,6 +49,31 @@ def test_environment_yml_lists_what_pyproject_lists() -> None:
     listed = [line.split("- ")[1] for line in lines if line.startswith("  - ")]
     assert listed[:3] == ["conda-forge", "nodefaults", f"python{metadata['requires-python']}"]
     assert [item.replace("_", "-") for item in listed[4:]] == wanted  # as PyPI spells names
+
+
+@pytest.mark.deploy
+def test_conda_understands_environment_yml() -> None:
+    rattler = pytest.importorskip("rattler")
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    listed = [line.split("- ")[1].split(" #")[0] for line in lines if line.startswith("  - ")]
+    for spec in listed[2:]:  # after the channels
+        assert rattler.MatchSpec(spec, strict=True).name is not None
+
+
+def test_the_lock_of_the_image_is_what_pyproject_asks_for() -> None:
+    metadata = project()["project"]
+    assert isinstance(metadata, dict)
+    lines = (ROOT / "deploy" / "image" / "requirements.txt").read_text().splitlines()
+    pins = [line.split(" ")[0] for line in lines if "==" in line]
+    locked = dict(pin.split("==") for pin in pins)
+    extras = metadata["optional-dependencies"]
+    wanted = [*metadata["dependencies"], *(
+        each for name in ("gateway", "onnx", "sar", "service", "stac") for each in extras[name]
+    )]  # fmt: skip
+    for each in map(Requirement, wanted):
+        assert locked[each.name] in each.specifier, each
+    assert not [line for line in lines if "://" in line]
+    assert len([line for line in lines if "--hash=sha256:" in line]) > len(pins)
 
 
 def test_importing_daskmr_imports_nothing_heavy() -> None:

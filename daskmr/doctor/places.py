@@ -17,6 +17,8 @@ from daskmr.service import inbox
 from daskmr.store.places import place
 
 _NAME, _MARK = "seen", b"daskmr"
+_RECEIVES = 50
+"""The redrive policy of a queue is a backstop only (docs/service.md)."""
 
 
 def credentials(*, are_needed: bool) -> Finding:
@@ -67,13 +69,16 @@ def queue(url: str, dead_letters: str = "") -> Iterator[Finding]:
     try:
         said = inbox.facts(url)
         yield ok("queue", f"{url}: {said.n_waiting:,} waiting, {said.n_held:,} held")
-        if not said.most_receives:
-            yield warning("queue", "no redrive policy: a message that stops us comes back for ever")
+        if 0 < said.most_receives < _RECEIVES:
+            told = (
+                f"puts a message aside after {said.most_receives} deliveries; restarts of listeners"
+            )
+            yield warning("queue", f"{told} count, so {_RECEIVES} or more is right")
         if dead_letters:
             buried = inbox.facts(dead_letters)
             yield ok("dead letters", f"{dead_letters}: {buried.n_waiting:,} waiting")
         else:
-            yield warning("dead letters", "no --dlq: what is refused is only told, and deleted")
+            yield ok("dead letters", "none: what is refused is kept in the store, below rejected/")
     except EndpointError as error:
         yield problem("queue", error)
 

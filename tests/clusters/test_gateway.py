@@ -21,7 +21,9 @@ from daskmr.testing.images import HALF_METRE, UTM, write_image
 
 pytestmark = pytest.mark.deploy
 
+OURS = Path(__file__).parents[2] / "deploy" / "gateway" / "dask_gateway_config.py"
 CONFIG = """
+load_subconfig("{ours}")
 c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
 c.DaskGateway.address = "127.0.0.1:{api}"
 c.Proxy.address = "127.0.0.1:{http}"
@@ -31,8 +33,6 @@ c.SimpleAuthenticator.password = "loopback"
 c.UnsafeLocalBackend.clusters_directory = "{folder}"
 c.ClusterConfig.scheduler_cmd = ["{python}", "-m", "distributed.cli.dask_scheduler"]
 c.ClusterConfig.worker_cmd = ["{python}", "-m", "distributed.cli.dask_worker"]
-c.ClusterConfig.worker_cores = 1
-c.ClusterConfig.idle_timeout = 60
 """
 
 
@@ -53,7 +53,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         pytest.skip("DASKMR_GATEWAY names no dask-gateway-server")
     folder = tmp_path_factory.mktemp("gateway")
     api, http, tcp = free_ports(3)
-    config = CONFIG.format(api=api, http=http, tcp=tcp, folder=folder, python=sys.executable)
+    config = CONFIG.format(
+        api=api, http=http, tcp=tcp, folder=folder, python=sys.executable, ours=OURS
+    )
     (folder / "config.py").write_text(config)
     path = f"{Path(server).parent}:{os.environ['PATH']}"
     with (folder / "log").open("wb") as log:
@@ -114,7 +116,7 @@ def test_a_job_through_a_gateway_has_the_same_result(
         assert features(tmp_path / "far" / "j.geojson") == near
         with Gateway() as known:
             assert known.list_clusters() == []
-            with known.new_cluster() as mine:
+            with known.new_cluster(worker_cores=1, worker_memory=2) as mine:
                 mine.scale(1)
                 named = {"out": str(tmp_path / "named"), **options}
                 daskmr.run(scene, "centerpoint", scheduler=f"gateway:{mine.name}", **named)
