@@ -46,10 +46,11 @@ def _answer(connection: Connection, future: Any) -> str:
     """What the check found, on a cluster that is tended meanwhile: its workers may die too."""
     end = monotonic() + _TIMEOUT_S
     while True:
+        is_over = future.done() or monotonic() > end
         try:
             return str(future.result(timeout=_LOOK_S))
         except TimeoutError:
-            if future.done() or monotonic() > end:
+            if is_over:
                 raise
         connection.tend()
 
