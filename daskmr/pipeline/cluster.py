@@ -3,8 +3,8 @@
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -180,13 +180,12 @@ def awake(client: Any) -> Iterator[None]:
     is_over = threading.Event()
 
     def nudge() -> None:
+        tasks: deque[Any] = deque(maxlen=1)  # what nobody holds is not run
         while not is_over.wait(every):
             try:
-                client.submit(_nothing, pure=False).result(_CONNECT_S)
-            except TimeoutError:
-                continue  # its workers are busy, and so it is awake
-            except (OSError, RuntimeError, CancelledError):
-                return  # the cluster is gone, which others will tell better
+                tasks.append(client.submit(_nothing, pure=False))
+            except Exception:  # noqa: BLE001 - whatever became of the cluster, others tell it better
+                return
 
     thread = threading.Thread(target=nudge, name="daskmr-awake", daemon=True)
     thread.start()

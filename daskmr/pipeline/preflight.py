@@ -1,6 +1,7 @@
 """Checks on a worker, before the first tile: can it run daskmr, write parts, reach the endpoint."""
 
 import asyncio
+from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
@@ -44,15 +45,15 @@ def preflight(connection: Connection, job: Job) -> None:
 
 def _answer(connection: Connection, future: Any) -> str:
     """What the check found, on a cluster that is tended meanwhile: its workers may die too."""
+    has_ended = Event()
+    future.add_done_callback(lambda _: has_ended.set())
     end = monotonic() + _TIMEOUT_S
-    while True:
-        is_over = future.done() or monotonic() > end
-        try:
-            return str(future.result(timeout=_LOOK_S))
-        except TimeoutError:
-            if is_over:
-                raise
+    while not has_ended.wait(_LOOK_S):
+        if monotonic() > end:
+            msg = f"no answer within {_TIMEOUT_S} s"
+            raise TimeoutError(msg)
         connection.tend()
+    return str(future.result(timeout=_TIMEOUT_S))
 
 
 def _on_worker(job: Job) -> str:
