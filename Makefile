@@ -3,11 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 SERVICES := .services
 BIN := $(VENV)/bin
+# Tests start hundreds of processes: without bytecode, each compiles every library that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 DEPLOY := .deploy
 CHECKOV := .checkov
+NEWEST := .newest
+LOWEST := .lowest
 
-.PHONY: demo docs test test-services test-deploy test-slow chaos lint bench dist sbom lock clean
+# What is tested with other versions: all that meets GDAL, numpy, PROJ, Arrow and Zarr, in minutes.
+# Left out: pipeline, sinks and views for their time; clusters, doctor, e2e, service for their kind.
+VERSIONS := $(addprefix tests/,core decode encode endpoints geolocate image merge models status store)
+# The newest Python that runs here, later than 3.11; empty when there is none.
+LATER := $(shell for v in 14 13 12; do for p in python3.$$v \
+    "$$(pyenv prefix 3.$$v 2>/dev/null)/bin/python3.$$v" \
+    "$$(uv python find --offline 3.$$v 2>/dev/null)"; do \
+    "$$p" -c 'import sys; sys.exit(sys.version_info[1] != '$$v')' 2>/dev/null && echo "$$p" && exit; \
+    done; done)
+
+.PHONY: demo docs test test-install test-versions test-services test-deploy test-slow chaos lint bench dist sbom lock clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +35,30 @@ demo: $(VENV)/.ready
 	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
 
 test: lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not services and not deploy"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=10 -m "not slow and not services and not deploy and not install"
+
+# What users install: the wheel in fresh environments, plain and with each extra, in .install.
+test-install: $(VENV)/.ready
+	$(BIN)/python -m pytest -n 2 -m install tests/install
+
+# The newest libraries on a later Python, and the lowest that pyproject.toml allows on Python 3.11.
+$(NEWEST)/.ready: pyproject.toml $(VENV)/.ready
+	rm -rf $(NEWEST)
+	$(LATER) -m venv $(NEWEST)
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --group test --editable .
+	touch $@
+
+$(LOWEST)/.ready: pyproject.toml $(VENV)/.ready
+	rm -rf $(LOWEST)
+	$(BIN)/uv venv --quiet --python 3.11 $(LOWEST)
+	$(BIN)/uv pip install --quiet --resolution lowest-direct --python $(LOWEST)/bin/python \
+	    --group test --editable .
+	touch $@
+
+test-versions: $(LOWEST)/.ready $(if $(LATER),$(NEWEST)/.ready)
+	$(if $(LATER),,@echo "no Python later than 3.11 runs here: the newest libraries are not tested" >&2)
+	for place in $(if $(LATER),$(NEWEST)) $(LOWEST); do $$place/bin/python -m pytest -n 2 \
+	    --dist loadfile -m "not slow and not services and not deploy" $(VERSIONS) || exit 1; done
 
 # The service against an AWS of its own processes, in a place of its own: it pins what it needs.
 $(SERVICES)/.ready: Makefile
@@ -85,11 +122,11 @@ test-slow: $(VENV)/.ready
 
 # Jobs, publications and races whose processes are killed: about an hour and a half.
 chaos: $(VENV)/.ready
-	$(BIN)/python -m daskmr.testing.chaos --jobs 28 --kills 210 --store local
-	$(BIN)/python -m daskmr.testing.chaos --jobs 12 --kills 90 --store s3 --seed 1000
-	$(BIN)/python -m daskmr.testing.chaos publication --kills 200
-	$(BIN)/python -m daskmr.testing.chaos races --races 100
-	$(BIN)/python -m daskmr.testing.chaos listening --messages 1000 --kills 50
+	$(BIN)/python -m tests.chaos --jobs 28 --kills 210 --store local
+	$(BIN)/python -m tests.chaos --jobs 12 --kills 90 --store s3 --seed 1000
+	$(BIN)/python -m tests.chaos publication --kills 200
+	$(BIN)/python -m tests.chaos races --races 100
+	$(BIN)/python -m tests.chaos listening --messages 1000 --kills 50
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check
@@ -102,4 +139,4 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(SERVICES) $(DEPLOY) $(CHECKOV) demo dist docs/_build
+	rm -rf $(VENV) $(SERVICES) $(DEPLOY) $(CHECKOV) $(NEWEST) $(LOWEST) .install demo dist docs/_build

@@ -19,7 +19,6 @@ from distributed import Client, LocalCluster
 import daskmr
 from benchmarks.figure import Figure
 from benchmarks.model_server import ModelServer, model_server
-from daskmr.endpoints._wire import close_sessions
 from daskmr.endpoints.caller import Caller, Terms
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.errors import EndpointError
@@ -33,7 +32,7 @@ _OUTAGE_S = 60.0
 
 
 def write_image(path: Path, *, rows: int, cols: int) -> str:
-    """A small image whose tiles cost next to nothing to read and to encode."""
+    """Return a small image whose tiles cost next to nothing to read and to encode."""
     pixels = np.full((1, rows * _TILE, cols * _TILE), 7, np.uint8)
     with rasterio.open(
         path, "w", driver="GTiff", width=cols * _TILE, height=rows * _TILE, count=1, dtype="uint8",
@@ -135,7 +134,7 @@ def outage(bench: Bench) -> Iterator[Figure]:
 
 
 def deadlines() -> Figure:
-    """The longest call beyond its deadline, where every tenth is slow and some never answer."""
+    """Return the longest call beyond its deadline; a tenth is slow, some never answer."""
     timeout_s, n = 3.0, 600
 
     async def timed(endpoint: HttpEndpoint, slots: asyncio.Semaphore) -> float:
@@ -150,7 +149,7 @@ def deadlines() -> Figure:
         try:
             return await asyncio.gather(*(timed(endpoint, slots) for _ in range(n)))
         finally:
-            await close_sessions()
+            await endpoint.close()
 
     with model_server(latency_s=0.05) as server:
         server.slow_s.value = 10.0

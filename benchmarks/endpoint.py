@@ -17,7 +17,7 @@ import daskmr
 from benchmarks.figure import Figure
 from benchmarks.model_server import model_server
 from benchmarks.reading import windows
-from daskmr.testing.scene import Scene
+from daskmr.testing.scene import SyntheticScene
 
 _CALLS = 10
 _ROUNDS = 3
@@ -51,9 +51,9 @@ def bare(image: str, url: str) -> float:
 
 
 def posting(folder: Path, client: Client) -> Figure:
-    """The ratio of speeds of read + encode + POST."""
+    """Return the ratio of speeds of read + encode + POST."""
     image = folder / "scene.tif"
-    Scene(size=16384).write(image)
+    SyntheticScene(size=16384).write(image)
 
     def ours(url: str) -> float:
         started = time.perf_counter()

@@ -99,7 +99,7 @@ def _there(name: str, model: SensorModel, n: int, *, budget: float = 0) -> Figur
 
 
 def _figure(name: str, run: Callable[[], Points], *, budget: float) -> Figure:
-    """The fastest of some rounds."""
+    """Return the fastest of some rounds."""
     spent = []
     for _ in range(ROUNDS):
         started = process_time()

@@ -20,9 +20,9 @@ _SIDE, _TILES = 40, 8
 def write_parts(folder: Path, n_features: int) -> None:
     """Parts of a job of 40 x 40 regions of 8 x 8 tiles; a tenth of the features are duplicates."""
     from daskmr.core.boxes import polygons
-    from daskmr.core.effort import Effort
     from daskmr.core.features import table
     from daskmr.core.report import TileOutcome, TileStatus
+    from daskmr.core.timings import Effort
     from daskmr.store import Part, PartStore
 
     grid, parts = grid_of(), PartStore(url=str(folder))
@@ -64,7 +64,7 @@ def write_parts(folder: Path, n_features: int) -> None:
 
 
 def grid_of() -> RegionGrid:
-    """The tiles of the image."""
+    """Return the tiles of the image."""
     extent = _SIDE * _TILES * 448 + 64
     grid = TileGrid(
         window=Window(row=0, col=0, height=extent, width=extent),
@@ -78,9 +78,9 @@ def merge(folder: Path, out: Path) -> int:
     """Merge, place and write the parts of a folder; features that survive."""
     from daskmr.geolocate.affine import AffineModel
     from daskmr.merge import merger
-    from daskmr.pipeline.account import Account, accounted
-    from daskmr.pipeline.merging import merged
-    from daskmr.pipeline.spool import Spool
+    from daskmr.results.georeference import Spool
+    from daskmr.results.merge_parts import merge_parts
+    from daskmr.results.summary import Account, add_parts
     from daskmr.sinks import write
     from daskmr.sinks.base import Provenance
     from daskmr.store import PartStore
@@ -88,12 +88,12 @@ def merge(folder: Path, out: Path) -> int:
     parts, grid = PartStore(url=str(folder)), grid_of().grid
     account = Account(grid)
     names = sorted(path.stem for path in folder.glob("*.parquet"))
-    for _ in accounted(account, parts, names):
+    for _ in add_parts(account, parts, names):
         pass
     sensor = AffineModel(transform=(0.5, 0.0, 583_000.0, 0.0, -0.5, 4_507_000.0), crs="EPSG:32618")
     with Spool(grid, account.counts, sensor) as spool:
         nms = merger("nms", {"iou_threshold": 0.5})
-        tables = merged(
+        tables = merge_parts(
             nms, account.extents, lambda known: (part.features for part in parts.read_all(known))
         )
         for each in tables:

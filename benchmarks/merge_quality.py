@@ -68,7 +68,7 @@ _HEAD = "| merge | doubled % | lost % | F1@0.5 | F1@0.75 |\n|---|---|---|---|---
 
 
 def simulated() -> None:
-    """The table of each scene."""
+    """Return the table of each scene."""
     for scene in SCENES:
         views = [looked_at(scene, seed) for seed in SEEDS]
         n = sum(len(view.truth) for view in views)
@@ -102,7 +102,7 @@ def _labels(path: Path) -> tuple[Shapes, int, int]:
 
 
 def detected(model: Path, pictures: Path, *, tile: int = 512, overlap: int = 96) -> None:
-    """A real detector: features of a picture in tiles, held against those of the whole picture."""
+    """Compare a real detector's features of a picture in tiles with those of the whole."""
     import daskmr
 
     print(f"\n**{model.stem}, tiles of {tile}, overlap {overlap}, against the whole picture**\n")

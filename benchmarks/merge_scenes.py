@@ -14,8 +14,8 @@ import shapely
 from numpy.typing import NDArray
 
 from daskmr.core import features
-from daskmr.core.cuts import flagged
 from daskmr.core.grid import Size, TileGrid, Window
+from daskmr.core.truncation import flag_cuts
 
 Shapes = NDArray[Any]
 """shapely polygons, shape (N,), dtype object, pixels."""
@@ -164,11 +164,11 @@ def seen(
         "feature_id": [f"{i:032x}" for i in range(n)],
     }
     table = features.table(shapes, shapely.bounds(shapes), columns)
-    return Seen(flagged(table, grid, None), objects[np.unique(number)])
+    return Seen(flag_cuts(table, grid, None), objects[np.unique(number)])
 
 
 def looked_at(scene: Scene, seed: int) -> Seen:
-    """A scene as the detector sees it."""
+    """Return a scene as the detector sees it."""
     random = np.random.default_rng(seed)
     objects = scene.make(random)
     return seen(objects, grid_of(SIDE, SIDE, tile=TILE, overlap=scene.overlap), random)

@@ -108,7 +108,7 @@ def _peers(table: Any, ours: float, kept: int, *, slow: set[str]) -> Iterator[Fi
 
 
 def _tiled() -> Iterator[Figure]:
-    """A large scene through tiles: a seventh of the detections are cut."""
+    """Yield a large scene through tiles: a seventh of the detections are cut."""
     random = np.random.default_rng(2)
     side, size = 66_000, 36.0
     xs, ys = np.meshgrid(np.arange(50, side - 100, 65.0), np.arange(50, side - 100, 65.0))

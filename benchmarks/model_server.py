@@ -32,7 +32,7 @@ class ModelServer:
 
 @contextmanager
 def model_server(*, latency_s: float = 0.0, capacity: int = 10_000) -> Iterator[ModelServer]:
-    """A server on loopback for as long as the block runs."""
+    """Yield a server on loopback for as long as the block runs."""
     context = multiprocessing.get_context("spawn")
     port = context.Queue()
     made = ModelServer(

@@ -16,7 +16,7 @@ _SIZE = 200_000
 
 
 def sparse(path: Path) -> Path:
-    """A huge GeoTIFF in which no block is stored."""
+    """Return a huge GeoTIFF in which no block is stored."""
     with rasterio.open(
         path, "w", driver="GTiff", width=_SIZE, height=_SIZE, count=3, dtype="uint8", tiled=True,
         blockxsize=512, blockysize=512, BIGTIFF="YES", SPARSE_OK=True, crs="EPSG:32618",

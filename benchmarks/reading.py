@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 import daskmr
 from benchmarks.figure import Figure
-from daskmr.testing.scene import Scene
+from daskmr.testing.scene import SyntheticScene
 
 TILE, OVERLAP = 512, 64
 _ROUNDS = 3
@@ -22,14 +22,14 @@ _WORKERS, _THREADS = 2, 4
 
 
 def nothing(_tile: object) -> None:
-    """A model that sees nothing."""
+    """Return a model that sees nothing."""
 
 
 nothing.thread_safe = True  # type: ignore[attr-defined]
 
 
 def windows(image: str) -> list[Window]:
-    """The tiles of an image."""
+    """Return the tiles of an image."""
     grid = daskmr.plan(image, nothing, tile_size=TILE, overlap=OVERLAP).regions.grid
     tiles = [tile.window for tile in grid.tiles()]
     return [Window(w.col, w.row, w.width, w.height) for w in tiles]
@@ -61,7 +61,7 @@ def ours(image: str, client: Client) -> float:
 
 
 def figures() -> Iterator[Figure]:
-    """The ratio of speeds, median of several rounds that alternate."""
+    """Yield the ratio of speeds, median of several rounds that alternate."""
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
@@ -71,7 +71,7 @@ def figures() -> Iterator[Figure]:
         Client(cluster) as client,
     ):  # fmt: skip
         image = str(Path(folder) / "scene.tif")
-        Scene(size=16384).write(Path(image))
+        SyntheticScene(size=16384).write(Path(image))
         ours(image, client)
         rounds = [(bare(image), ours(image, client)) for _ in range(_ROUNDS)]
     ratio = median(b / o for b, o in rounds)

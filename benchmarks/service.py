@@ -18,9 +18,9 @@ from typing import Any
 import boto3
 
 from benchmarks.figure import Figure
-from daskmr.testing.chaos.processes import Service
 from daskmr.testing.numbered import numbered, write_numbered
 from daskmr.testing.servers import Served, serving
+from tests.chaos.processes import Service
 
 _LATENCY_S = 0.5
 _SMALL, _LARGE = 4, 40
@@ -96,7 +96,7 @@ def figures() -> Iterator[Figure]:
     """Both, from one listener."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        aws = stack.enter_context(Service("daskmr.testing.chaos.bucket"))
+        aws = stack.enter_context(Service("tests.chaos.bucket"))
         full, idle = (stack.enter_context(serving(numbered(_LATENCY_S))) for _ in range(2))
         world = _World(folder, aws.url, [full, idle])
         stack.enter_context(world.listening())

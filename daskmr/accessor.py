@@ -1,12 +1,13 @@
 """``DataArray.mr``: plan and run from an array at hand.
 
-The accessor is there once daskmr is used, or when xarray was imported before daskmr;
-``import daskmr.accessor`` makes sure.
+The accessor is there once daskmr and xarray are imported, in whichever order.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import xarray as xr
+
+from daskmr.planning.options import JobOptions
 
 if TYPE_CHECKING:
     from daskmr.api import Plan, Result
@@ -25,8 +26,8 @@ class ModelRunner:
     def __init__(self, data: xr.DataArray) -> None:
         self._data = data
 
-    def plan(self, model: Any, **options: Any) -> "Plan":
-        """What `run` would do; see `daskmr.plan`."""
+    def plan(self, model: Any, **options: Unpack[JobOptions]) -> "Plan":
+        """Return what `run` would do; see `daskmr.plan`."""
         from daskmr.api import plan
 
         return plan(self._data, model, **options)

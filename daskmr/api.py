@@ -1,42 +1,122 @@
 """The Python API: open, plan, run."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Literal, Never
 
-from daskmr.errors import RequestError
+from daskmr.core.progress import OnProgress
 from daskmr.image import Image, open_image
-from daskmr.pipeline.execution import Execution
-from daskmr.pipeline.live import live
-from daskmr.pipeline.output import Destination, Output, destination
-from daskmr.pipeline.plan import Plan, make_plan
-from daskmr.pipeline.progress import OnProgress
-from daskmr.pipeline.result import Result
 from daskmr.pipeline.run import run_plan
-from daskmr.pipeline.settings import Settings
+from daskmr.planning.execution import Execution
+from daskmr.planning.options import changed, refuse_unknown
+from daskmr.planning.outputs import Destination, Output, destination
+from daskmr.planning.plan import Plan
+from daskmr.planning.resolve import resolve
+from daskmr.results.result import Result
+from daskmr.views.notebook import live
 
 __all__ = ["FORMATS", "Image", "Plan", "Result", "open_image", "plan", "run"]
 
 FORMATS = ("geojson", "parquet")
 """Formats written when none are asked for."""
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def plan(image: Any, model: Any, **options: Any) -> Plan:
-    """Decide everything about a job, from headers alone.
+def plan(  # noqa: PLR0913 - every option, for editors, type checkers and help()
+    image: Any,
+    model: Any = None,
+    *,
+    tile_size: int | str | tuple[int, int] = 1024,
+    overlap: int | str | tuple[int, int] = 50,
+    strategy: Literal["cover", "fixed"] = "cover",
+    tile_format: str = "GTIFF",
+    tile_compression: str = "NONE",
+    tile_options: Mapping[str, Any] = _NONE,
+    prepare: Mapping[str, Any] = _NONE,
+    roi: Any = None,
+    roi_only: bool = False,
+    sensor_model: str | None = None,
+    elevation: float | str | None = None,
+    geoid: str | None = None,
+    skip_nodata: bool = True,
+    merge: str = "edge_aware",
+    iou: float | None = None,
+    merge_options: Mapping[str, Any] = _NONE,
+    parameters: Mapping[str, Any] = _NONE,
+    endpoint_options: Mapping[str, Any] = _NONE,
+    concurrency: int | Literal["auto"] | None = None,
+    timeout_s: float | None = None,
+    patience_s: float = 600.0,
+    deadline_s: float | None = None,
+    batch: int | None = None,
+    linger_s: float = 0.05,
+    answer_format: str = "auto",
+    classes: Sequence[str] = (),
+    feature_properties: Sequence[Mapping[str, Any]] = (),
+    job_id: str = "",
+    **unknown: Never,
+) -> Plan:
+    """Plan a job from headers alone.
 
     No pixel is read and no connection to the model is opened; what cannot work is refused here.
 
     Parameters
     ----------
     image
-        Path or URL (``s3://``, ``https://``), Zarr store, xarray.DataArray, or an open `Image`.
+        Path or URL (``s3://``, ``https://``), Zarr store, xarray.DataArray, or an open `Image`; or
+        an `ImageRequest`, the path of its JSON, or the path of a job file (``.yaml``), which bring
+        model and options with them; only `job_id` may stand beside these.
     model
         ``http(s)://`` URL, name of a built-in model, ``"module:function"``, or a function that
         takes a tile as an array (band, y, x) and answers a GeoJSON dict, boxes with scores, or a
         GeoDataFrame, all in tile pixels.
-    **options
-        Fields of `daskmr.pipeline.settings.Settings`: tile_size, overlap, strategy, tile_format,
-        tile_compression, roi, skip_nodata, merge, iou, merge_options, parameters, concurrency,
-        timeout_s, roi_only, sensor_model, elevation, geoid, feature_properties, job_id.
+    tile_size
+        Size of a full tile in pixels: N, ``"WIDTHxHEIGHT"`` or (width, height).
+    overlap
+        Least overlap of neighbouring tiles in pixels, written like `tile_size`.
+    strategy
+        ``cover``: full-size tiles spread evenly; ``fixed``: constant stride, partial last tiles.
+    tile_format, tile_compression, tile_options
+        Format in which a remote endpoint gets its tiles, its compression, and further fields of
+        the format's class, such as ``input`` of KSERVE.
+    prepare
+        Preparation of the pixels (docs/pixels.md): ``bands``, ``stretch``, ``gsd``, ...
+    roi
+        Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
+        or a GeoDataFrame. Only tiles that share area with it are run.
+    roi_only
+        Leave out features that do not touch `roi`.
+    sensor_model
+        Of ``SICD``, ``SIDD``, ``RSM``, ``RPC``, ``GCP``, ``AFFINE`` and ``CORNERS``; None: the
+        first of these that the image has.
+    elevation, geoid
+        Height of the ground in metres above the ellipsoid, or a raster, folder or pattern of
+        heights; raster of the geoid for heights above sea level.
+    skip_nodata
+        Skip tiles that hold nothing but nodata.
+    merge, iou, merge_options
+        Merging of duplicates (docs/merging.md), the overlap above which features are duplicates
+        (None: 0.5 with ``edge_aware``, 0.75 with others), and further fields of the algorithm.
+    parameters
+        Parameters for the model: headers of an HTTP endpoint, ``CustomAttributes`` of a built-in.
+    endpoint_options
+        Further fields of the endpoint's class, such as ``role`` of a SageMaker endpoint.
+    concurrency
+        Calls in flight over the whole cluster; ``"auto"``: measured; None: the endpoint's own.
+    timeout_s, patience_s
+        Seconds for one call, and for which a tile waits for a busy or unreachable endpoint.
+    deadline_s
+        Seconds from the start after which tiles that have not ended fail (``DEADLINE``).
+    batch, linger_s
+        Most tiles in one call, and the seconds that a tile waits for others to share it with.
+    answer_format, classes
+        Convention of the model's answers (docs/models.md), and the names of its class numbers.
+    feature_properties
+        Properties given to every feature of the result, merged in this order.
+    job_id
+        Name of the job and of its result files; made up when empty.
+    **unknown
+        Nothing; misspelled options are refused, with the nearest known name.
 
     Raises
     ------
@@ -45,10 +125,11 @@ def plan(image: Any, model: Any, **options: Any) -> Plan:
     ImageError
         When the image cannot be opened.
     """
-    return make_plan(image, model, Settings.of(options))
+    refuse_unknown(unknown)
+    return resolve(image, model, changed(locals())).plan
 
 
-def run(  # noqa: PLR0913 - the one call of most users, in the words of the command line
+def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     image: Any,
     model: Any = None,
     *,
@@ -61,14 +142,43 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     store: str | None = None,
     load: bool = True,
     on_progress: OnProgress | None = None,
-    **options: Any,
+    tile_size: int | str | tuple[int, int] = 1024,
+    overlap: int | str | tuple[int, int] = 50,
+    strategy: Literal["cover", "fixed"] = "cover",
+    tile_format: str = "GTIFF",
+    tile_compression: str = "NONE",
+    tile_options: Mapping[str, Any] = _NONE,
+    prepare: Mapping[str, Any] = _NONE,
+    roi: Any = None,
+    roi_only: bool = False,
+    sensor_model: str | None = None,
+    elevation: float | str | None = None,
+    geoid: str | None = None,
+    skip_nodata: bool = True,
+    merge: str = "edge_aware",
+    iou: float | None = None,
+    merge_options: Mapping[str, Any] = _NONE,
+    parameters: Mapping[str, Any] = _NONE,
+    endpoint_options: Mapping[str, Any] = _NONE,
+    concurrency: int | Literal["auto"] | None = None,
+    timeout_s: float | None = None,
+    patience_s: float = 600.0,
+    deadline_s: float | None = None,
+    batch: int | None = None,
+    linger_s: float = 0.05,
+    answer_format: str = "auto",
+    classes: Sequence[str] = (),
+    feature_properties: Sequence[Mapping[str, Any]] = (),
+    job_id: str = "",
+    **unknown: Never,
 ) -> Result:
     """Run a model over an image and return geolocated features.
 
     Parameters
     ----------
     image
-        As for `plan`; or a `Plan`, which brings model and options with it.
+        As for `plan`; or a `Plan`, which brings model and options with it. What a request or job
+        file says of outputs and clusters is used where the arguments here say nothing.
     model
         As for `plan`.
     out
@@ -89,15 +199,60 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     store
         Folder or ``s3://`` URL in which jobs are kept. A job that was cut off goes on where it
         was when the same call is made again with the same `job_id`; what was committed is not
-        asked again. None keeps nothing.
+        run again. None keeps nothing.
     load
         Whether the features are loaded into memory at the end; `features` of the result is None
         otherwise.
     on_progress
-        Called about once a second with `daskmr.pipeline.progress.Progress`. None shows a bar with a
+        Called about once a second with `daskmr.core.progress.Progress`. None shows a bar with a
         link to the dashboard in notebooks (``daskmr.progress: false`` of `dask.config` hides it).
-    **options
-        As for `plan`.
+    tile_size
+        Size of a full tile in pixels: N, ``"WIDTHxHEIGHT"`` or (width, height).
+    overlap
+        Least overlap of neighbouring tiles in pixels, written like `tile_size`.
+    strategy
+        ``cover``: full-size tiles spread evenly; ``fixed``: constant stride, partial last tiles.
+    tile_format, tile_compression, tile_options
+        Format in which a remote endpoint gets its tiles, its compression, and further fields of
+        the format's class, such as ``input`` of KSERVE.
+    prepare
+        Preparation of the pixels (docs/pixels.md): ``bands``, ``stretch``, ``gsd``, ...
+    roi
+        Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
+        or a GeoDataFrame. Only tiles that share area with it are run.
+    roi_only
+        Leave out features that do not touch `roi`.
+    sensor_model
+        Of ``SICD``, ``SIDD``, ``RSM``, ``RPC``, ``GCP``, ``AFFINE`` and ``CORNERS``; None: the
+        first of these that the image has.
+    elevation, geoid
+        Height of the ground in metres above the ellipsoid, or a raster, folder or pattern of
+        heights; raster of the geoid for heights above sea level.
+    skip_nodata
+        Skip tiles that hold nothing but nodata.
+    merge, iou, merge_options
+        Merging of duplicates (docs/merging.md), the overlap above which features are duplicates
+        (None: 0.5 with ``edge_aware``, 0.75 with others), and further fields of the algorithm.
+    parameters
+        Parameters for the model: headers of an HTTP endpoint, ``CustomAttributes`` of a built-in.
+    endpoint_options
+        Further fields of the endpoint's class, such as ``role`` of a SageMaker endpoint.
+    concurrency
+        Calls in flight over the whole cluster; ``"auto"``: measured; None: the endpoint's own.
+    timeout_s, patience_s
+        Seconds for one call, and for which a tile waits for a busy or unreachable endpoint.
+    deadline_s
+        Seconds from the start after which tiles that have not ended fail (``DEADLINE``).
+    batch, linger_s
+        Most tiles in one call, and the seconds that a tile waits for others to share it with.
+    answer_format, classes
+        Convention of the model's answers (docs/models.md), and the names of its class numbers.
+    feature_properties
+        Properties given to every feature of the result, merged in this order.
+    job_id
+        Name of the job and of its result files; made up when empty.
+    **unknown
+        Nothing; misspelled options are refused, with the nearest known name.
 
     Returns
     -------
@@ -113,30 +268,23 @@ def run(  # noqa: PLR0913 - the one call of most users, in the words of the comm
     JobError
         When no tile succeeded.
     """
-    made = make(image, model, options)
+    refuse_unknown(unknown)
+    call = resolve(image, model, changed(locals()))
+    if out is None and not outputs:
+        out, outputs = call.execution.get("out"), call.execution.get("outputs") or ()
+    if formats == FORMATS:
+        formats = call.execution.get("formats", FORMATS)
     places: list[Destination] = [Output.at(out, formats)] if out is not None else []
-    places += [destination(said, formats) for said in outputs]
-    how = Execution(
+    places += [destination(output, formats) for output in outputs]
+    execution = Execution(
         outputs=places,
-        cluster={"client": client, "scheduler": scheduler, "workers": workers},
+        cluster={
+            "client": client,
+            "scheduler": scheduler or call.execution.get("scheduler"),
+            "workers": workers or call.execution.get("workers"),
+        },
         on_progress=on_progress or live(),
-        store=store,
-        load=load,
+        store=store or call.execution.get("store"),
+        load=load and call.execution.get("load", True),
     )
-    return run_plan(made, how)
-
-
-def make(image: Any, model: Any, options: Mapping[str, Any]) -> Plan:
-    """The plan of a call: one that was given, or one of an image, a model and options.
-
-    Raises
-    ------
-    RequestError
-        When a plan and options were given.
-    """
-    if not isinstance(image, Plan):
-        return make_plan(image, model, Settings.of(options))
-    if options or model is not None:
-        msg = "a plan brings its model and options; make another plan to change them"
-        raise RequestError(msg)
-    return image
+    return run_plan(call.plan, execution)

@@ -1,30 +1,36 @@
 """Jobs that are kept: begun in the background, looked at from anywhere, gone on with by name."""
 
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
 
-import geopandas as gpd
-
-from daskmr.api import Plan, make, run
-from daskmr.core.report import TileOutcome
-from daskmr.errors import DaskmrError, RequestError
+from daskmr.api import run
+from daskmr.core.progress import OnProgress
+from daskmr.core.report import JobReport, TileOutcome
+from daskmr.errors import CanceledError, DaskmrError, JobError, RequestError
 from daskmr.geolocate import pick
 from daskmr.geolocate.base import SensorModel
 from daskmr.image import Image, open_image
-from daskmr.pipeline.describe import html_table
-from daskmr.pipeline.halt import CANCELED
-from daskmr.pipeline.journal import events
-from daskmr.pipeline.restore import restored
-from daskmr.pipeline.status import JobState, Watcher
-from daskmr.store import JobFolder
+from daskmr.lifecycle.event_log import events
+from daskmr.lifecycle.job_spec import run_arguments
+from daskmr.lifecycle.job_state import INTERRUPTED, RUNNING, JobState, Watcher, final_status
+from daskmr.planning.options import JobOptions
+from daskmr.planning.plan import Plan
+from daskmr.planning.resolve import resolve
+from daskmr.results.result import Result
+from daskmr.results.stored import stored_features, stored_tiles
+from daskmr.store import JobFolder, jobs
+from daskmr.views.text import html_table
+from daskmr.worker.cancellation import CANCELED
 
 if TYPE_CHECKING:
     from daskmr.views.page import Page
 
 _EVERY_S = 0.5
+_ENDED = frozenset({INTERRUPTED, "FAILED", CANCELED})
+"""States of a job before a driver of this process has taken it over."""
 _EXECUTION = frozenset(
     {"out", "outputs", "formats", "client", "scheduler", "workers", "load", "on_progress"}
 )
@@ -63,14 +69,24 @@ class Job:
         return self.progress().state
 
     def progress(self) -> JobState:
-        """How far it has come; cheap enough to be asked every second.
+        """Return how far it has come; cheap enough to be called every second.
+
+        A job that this process has just begun is IN_PROGRESS before its store knows of it.
 
         Raises
         ------
         RequestError
             When the store has no such job.
         """
-        return self._watcher.look()
+        driver = self._driver
+        is_driven = driver is not None and driver.is_alive()
+        try:
+            state = self._watcher.look()
+        except RequestError:
+            if driver is None or driver.plan is None:
+                raise
+            return _first_state(driver.plan, driver.error, is_driven=is_driven)
+        return replace(state, state=RUNNING) if is_driven and state.state in _ENDED else state
 
     def wait(self, timeout_s: float | None = None) -> "Job":
         """Return once nobody works on it any more.
@@ -82,32 +98,56 @@ class Job:
         DaskmrError
             What ended the job, when this process runs it.
         """
+        self._await(timeout_s)
+        if self._driver is not None and self._driver.error is not None:
+            raise self._driver.error
+        return self
+
+    def _await(self, timeout_s: float | None) -> None:
         end = time.monotonic() + timeout_s if timeout_s is not None else None
         while self._driver.is_alive() if self._driver else not self.progress().is_over:
             if end is not None and time.monotonic() > end:
                 msg = f"job {self.job_id}: not over after {timeout_s:g} s"
                 raise TimeoutError(msg)
             time.sleep(_EVERY_S)
-        if self._driver is not None and self._driver.error is not None:
-            raise self._driver.error
-        return self
 
-    def result(self) -> gpd.GeoDataFrame:
-        """The features, as `daskmr.run` returns them.
+    def result(self, timeout_s: float | None = None) -> Result:
+        """Wait for the job, and return what `daskmr.run` returns.
+
+        After a retry that came to nothing it is the result that stands.
+
+        Parameters
+        ----------
+        timeout_s
+            Seconds to wait; None waits for as long as a driver runs the job.
 
         Raises
         ------
+        TimeoutError
+            When it is not over by then.
+        JobError
+            When no tile succeeded, or the job was canceled.
         RequestError
-            When there is no result yet.
+            When it was cut off before there was a result; see `retry`.
         """
-        names = [n for n in self._manifest()["results"] if n.startswith("result-")]
-        import fsspec
+        self._await(timeout_s)
+        if self._watcher.folder.last_manifest() is None:
+            self.wait(0)  # raises what ended the job, when this process runs it
+            self._raise_end()
+        features = stored_features(self._watcher.folder)
+        image, placing = self._image(is_placed=features.crs is not None)
+        return Result(report=self.report, loaded=features, image=image, placing=placing)
 
-        with fsspec.open(f"{self._watcher.folder.url}/{names[0]}", "rb") as file:
-            return gpd.read_parquet(file)
+    def _raise_end(self) -> None:
+        """Raise the end of a job that has failed or was canceled before it had a result."""
+        state = self.progress()
+        if state.state in {"FAILED", CANCELED}:
+            kind = CanceledError if state.state == CANCELED else JobError
+            msg = f"job {self.job_id}: {state.why or state.state.lower()}"
+            raise kind(msg, report=self.report)
 
     @property
-    def report(self) -> Mapping[str, Any]:
+    def report(self) -> JobReport:
         """The account of the job.
 
         Raises
@@ -115,20 +155,17 @@ class Job:
         RequestError
             When it has not come to its end.
         """
-        found = self._watcher.folder.report()
-        if found is None:
+        values = self._watcher.folder.report()
+        if values is None:
             msg = f"job: {self.store} has no report of {self.job_id!r}; see daskmr status"
             raise RequestError(msg)
-        return found
+        return JobReport.from_dict(values)
 
     @property
     def timings(self) -> Mapping[str, Mapping[str, float]]:
         """Seconds by stage: ``sum``, and ``p50`` and ``p95`` of one tile."""
         report = self.report
-        return {
-            stage: {"sum": report["seconds"][stage], **said}
-            for stage, said in report["percentiles"].items()
-        }
+        return {name: {"sum": report.seconds[name], **p} for name, p in report.percentiles.items()}
 
     @property
     def errors(self) -> Sequence[TileOutcome]:
@@ -136,32 +173,19 @@ class Job:
         return self._watcher.errors()
 
     def explore(self) -> "Page":
-        """A map of the result; as `Result.explore`."""
-        from daskmr.views.overview import overview
-        from daskmr.views.page import map_page
-
-        image, placing = self._image()
-        seen = overview(image, placing) if image is not None else None
-        return map_page(self.result(), seen, title=self.job_id)
+        """Return a map of the result; as `Result.explore`."""
+        return self.result().explore()
 
     def plot(self, ax: Any = None) -> Any:
-        """Outlines over the image; as `Result.plot`."""
-        from daskmr.views.plot import plot
-
-        return plot(self.result(), self._image()[0], ax)
+        """Return outlines over the image; as `Result.plot`."""
+        return self.result().plot(ax)
 
     def gallery(self, n: int = 12) -> "Page":
-        """The best and the worst of the result; as `Result.gallery`."""
-        from daskmr.views.gallery import gallery_page
-
-        image, _ = self._image()
-        if image is None:
-            msg = f"gallery: {self.report['image']} cannot be opened"
-            raise RequestError(msg)
-        return gallery_page(self.result(), image, n)
+        """Return the best and the worst of the result; as `Result.gallery`."""
+        return self.result().gallery(n)
 
     def page(self) -> "Page":
-        """The account of the job as one page: tiles and features on a map, time, advice, gallery.
+        """Return the report as one page: tiles and features on a map, time, advice, gallery.
 
         Raises
         ------
@@ -171,32 +195,24 @@ class Job:
         from daskmr.views.overview import overview
         from daskmr.views.report import report_page
 
-        image, placing = self._image()
-        seen = overview(image, placing) if image is not None else None
-        return report_page(self.report, self.result(), seen=seen, tiles=self._tiles(), image=image)
+        result = self.result()
+        image = result.image
+        picture = overview(image, result.placing) if image is not None else None
+        tiles = stored_tiles(self._watcher.folder, is_placed=result.features.crs is not None)
+        return report_page(
+            result.report, result.features, picture=picture, tiles=tiles, image=image
+        )
 
-    def _image(self) -> tuple[Image | None, SensorModel | None]:
-        """The image and what places it; none when it is not there any more, or was an array."""
+    def _image(self, *, is_placed: bool) -> tuple[Image | None, SensorModel | None]:
+        """Return the image and its sensor model; None where it cannot be opened, as of an array."""
         try:
-            image = open_image(self.report["image"])
+            image = open_image(self.report.image)
         except DaskmrError:
             return None, None
-        return image, pick(image.info)[0] if self.result().crs is not None else None
-
-    def _tiles(self) -> gpd.GeoDataFrame | None:
-        """The map of tiles, without a CRS when it is one of pixels."""
-        import fsspec
-
-        names = [n for n in self._manifest()["results"] if n.startswith("coverage-")]
-        if not names:
-            return None
-        with fsspec.open(f"{self._watcher.folder.url}/{names[0]}", "rb") as file:
-            found = gpd.GeoDataFrame.from_features(json.load(file)["features"])
-        is_placed = self.result().crs is not None
-        return found.set_crs("EPSG:4326") if is_placed and len(found) else found
+        return image, pick(image.info)[0] if is_placed else None
 
     def events(self) -> list[dict[str, Any]]:
-        """What happened, in order."""
+        """Return the events of the job, in order."""
         self.progress()
         return events(self._watcher.folder)
 
@@ -214,7 +230,7 @@ class Job:
         if state.state in {"SUCCESS", "PARTIAL", "FAILED", CANCELED}:
             msg = f"job: {self.job_id!r} is over ({state.state})"
             raise RequestError(msg)
-        self._watcher.folder.stop(state.epoch, CANCELED)
+        self._watcher.folder.request_stop(state.epoch, CANCELED)
 
     def retry(self, **how: Any) -> "Job":
         """Ask about the failed tiles again, deliver again, or go on where a job was cut off.
@@ -224,7 +240,7 @@ class Job:
         return self._begin(self.again(**how))
 
     def again(self, **how: Any) -> dict[str, Any]:
-        """Arguments of `daskmr.run` that ask about the failed tiles again.
+        """Return arguments of `daskmr.run` that ask about the failed tiles again.
 
         From here on the job has another round; one without tiles when all that is missing is that
         some place takes the results.
@@ -242,7 +258,7 @@ class Job:
             When it runs, when nothing failed, or when the job cannot be made again by its name.
         """
         state, folder = self.progress(), self._watcher.folder
-        arguments = restored(folder, **how)
+        arguments = run_arguments(folder, **how)
         if not state.is_over:
             msg = f"job: {self.job_id!r} is being run by {state.owner}"
             raise RequestError(msg)
@@ -254,16 +270,16 @@ class Job:
             folder.begin_round([(tile.row, tile.col) for tile in failed])
         return {**arguments, "store": self.store}
 
-    def merge(self, **changes: Any) -> gpd.GeoDataFrame:
+    def merge(self, **changes: Any) -> Result:
         """Merge the answers in another way; asks no model, and needs no cluster.
 
         The result stands beside the first one, which stays the job's. Parameters and errors as of
         `merging`.
         """
-        return run(**self.merging(**changes)).features
+        return run(**self.merging(**changes))
 
     def merging(self, **changes: Any) -> dict[str, Any]:
-        """Arguments of `daskmr.run` that merge the answers in another way.
+        """Return arguments of `daskmr.run` that merge the answers in another way.
 
         Parameters
         ----------
@@ -273,27 +289,23 @@ class Job:
         Raises
         ------
         RequestError
-            When not all regions are done.
+            When not all regions are done, or no tile succeeded.
         """
-        if self._watcher.folder.manifest() is None:
-            state = self.progress()
+        state = self.progress()
+        if state.n_done < state.n_regions or state.state == RUNNING:
             msg = f"job: {self.job_id!r} is not done: {state.n_done} of {state.n_regions} regions"
             raise RequestError(msg)
-        arguments = restored(self._watcher.folder, **changes)
+        if state.outcomes.keys() == {"FAILED"}:
+            msg = f"job: no tile of {self.job_id!r} succeeded; see daskmr retry"
+            raise RequestError(msg)
+        arguments = run_arguments(self._watcher.folder, **changes)
         if "out" not in changes:
             arguments.pop("outputs", None)
         return {**arguments, "store": self.store}
 
     def _is_owed(self) -> bool:
-        """Whether some place has not taken the results."""
-        return any(not delivery["is_done"] for delivery in self.report.get("deliveries", ()))
-
-    def _manifest(self) -> Mapping[str, Any]:
-        found = self._watcher.folder.published()
-        if found is None:
-            msg = f"job: {self.store} has no result of {self.job_id!r}; see daskmr status"
-            raise RequestError(msg)
-        return found
+        """Return whether some place has not taken the results."""
+        return any(not delivery.is_done for delivery in self.report.deliveries)
 
     def _begin(self, arguments: Mapping[str, Any]) -> "Job":
         self._driver = _Driver(arguments)
@@ -307,6 +319,8 @@ class _Driver(threading.Thread):
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         super().__init__(name="daskmr-driver", daemon=True)
         self.arguments = arguments
+        image = arguments.get("image")
+        self.plan = image if isinstance(image, Plan) else None
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -316,8 +330,55 @@ class _Driver(threading.Thread):
             self.error = error
 
 
-def submit(image: Any, model: Any = None, *, store: str, **options: Any) -> Job:
-    """Begin a job in the background of this process.
+def _first_state(plan: Plan, error: BaseException | None, *, is_driven: bool) -> JobState:
+    """Return the state of a job that its store does not know yet, or never will."""
+    ended = INTERRUPTED if error is None else str(final_status(error) or INTERRUPTED)
+    return JobState(
+        job_id=plan.settings.job_id,
+        state=RUNNING if is_driven else ended,
+        image=plan.info.url,
+        model=plan.model.name,
+        n_tiles=plan.n_tiles - plan.n_skipped,
+        n_regions=plan.n_regions,
+        n_done=0,
+        why="" if error is None else str(error),
+    )
+
+
+def list_jobs(store: str) -> list[Job]:
+    """Return the jobs that a store keeps, sorted by name.
+
+    Parameters
+    ----------
+    store
+        Folder or ``s3://`` URL that keeps jobs.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be read.
+    """
+    return [Job(store, job_id) for job_id in sorted(jobs(store))]
+
+
+class SubmitOptions(JobOptions, total=False):
+    """Keyword arguments of `submit`: options of a job, and how and where it runs."""
+
+    out: str | None
+    outputs: Sequence[Mapping[str, Any]]
+    formats: Sequence[str]
+    client: Any
+    scheduler: str | None
+    workers: int | None
+    load: bool
+    on_progress: OnProgress | None
+
+
+def submit(image: Any, model: Any = None, *, store: str, **options: Unpack[SubmitOptions]) -> Job:
+    """Begin a job in a thread of this process and return at once.
+
+    The job ends when this process does, and goes on when it is run again. ``daskmr submit`` of the
+    command line is another thing: it sends a request to a queue, or to a Dask cluster.
 
     Parameters
     ----------
@@ -331,7 +392,9 @@ def submit(image: Any, model: Any = None, *, store: str, **options: Any) -> Job:
     RequestError, ImageError
         As `daskmr.plan`.
     """
-    execution = {name: options.pop(name) for name in _EXECUTION & options.keys()}
-    made: Plan = make(image, model, options)
-    job = Job(store, made.settings.job_id)
-    return job._begin({"image": made, "store": store, **execution})  # noqa: SLF001 - our own
+    arguments: dict[str, Any] = dict(options)
+    execution = {name: arguments.pop(name) for name in _EXECUTION & arguments.keys()}
+    call = resolve(image, model, arguments)
+    job = Job(store, call.plan.settings.job_id)
+    planned = {**call.execution, **execution, "image": call.plan, "store": store}
+    return job._begin(planned)  # noqa: SLF001 - our own

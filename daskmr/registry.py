@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from daskmr.errors import RequestError, UnknownNameError
+from daskmr.validation import dotted, sentences
 
 T = TypeVar("T")
 
@@ -37,11 +38,11 @@ class Registry(Generic[T]):
     """Name to ``"module:Class"``."""
 
     def names(self) -> list[str]:
-        """All known names, sorted; built-in ones and those of other packages."""
+        """Return all known names, sorted; built-in ones and those of other packages."""
         return sorted({*self.builtin, *(point.name for point in self._points())})
 
     def load(self, name: str) -> Any:
-        """The class behind *name*.
+        """Return the class behind *name*.
 
         Raises
         ------
@@ -58,7 +59,7 @@ class Registry(Generic[T]):
         raise UnknownNameError(msg)
 
     def build(self, name: str, options: Mapping[str, object] | None = None) -> T:
-        """An instance of the class behind *name* with *options* as its fields.
+        """Return an instance of the class behind *name* with *options* as its fields.
 
         Raises
         ------
@@ -70,9 +71,10 @@ class Registry(Generic[T]):
             return cast("T", TypeAdapter(cls).validate_python(dict(options or {})))
         except ValidationError as error:
             raise RequestError(
-                *(
-                    f"{self.kind} {name!r}: {'.'.join(map(str, e['loc']))}: {e['msg']}"
-                    for e in error.errors()
+                *sentences(
+                    error,
+                    lambda place: f"{self.kind} {name!r}: {dotted(place)}",
+                    shows_value=lambda _: False,
                 )
             ) from None
 

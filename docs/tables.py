@@ -1,5 +1,6 @@
 """Pages of reference that are made from the code, so that they cannot be out of date."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ def setup(app: Any) -> dict[str, Any]:
 def _write(app: Any) -> None:
     folder = Path(app.srcdir) / "reference" / "made"
     folder.mkdir(exist_ok=True)
-    for name, lines in {"metrics": _metrics(), "errors": _errors(), "plugins": _plugins()}.items():
+    pages = {
+        "metrics": _metrics(), "errors": _errors(), "plugins": _plugins(), "settings": _settings(),
+    }  # fmt: skip
+    for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -44,16 +48,32 @@ def _errors() -> Iterator[str]:
             yield f"| `{name}` | `{kind.__base__.__name__}` | {kind.exit_code} | {words} |"
 
 
+def _settings() -> Iterator[str]:
+    from daskmr.configuration import SECTION, Configuration
+
+    yield "| key | default | |"
+    yield "|---|---|---|"
+    defaults = Configuration().model_dump(mode="json", by_alias=True)
+    for field, (name, value) in zip(
+        Configuration.model_fields.values(), defaults.items(), strict=True
+    ):
+        yield f"| `{SECTION}.{name}` | `{json.dumps(value)}` | {field.description} |"
+
+
 def _plugins() -> Iterator[str]:
     from daskmr.clusters import CLUSTERS
     from daskmr.encode import ENCODERS
-    from daskmr.geolocate import SENSOR_MODELS
+    from daskmr.endpoints import ENDPOINTS
+    from daskmr.geolocate import SENSOR_MODELS, ranks
     from daskmr.merge import MERGES
     from daskmr.sinks import SINKS
     from daskmr.status import STATUS
 
     yield "| kind | group of entry points | built in |"
     yield "|---|---|---|"
-    for registry in (ENCODERS, MERGES, SINKS, SENSOR_MODELS, STATUS, CLUSTERS):
+    for registry in (ENCODERS, ENDPOINTS, MERGES, SINKS, SENSOR_MODELS, STATUS, CLUSTERS):
         names = ", ".join(f"`{name}`" for name in registry.builtin)
+        if registry is SENSOR_MODELS:
+            order = ranks()
+            names = ", ".join(f"`{name}` ({order[name]:g})" for name in registry.builtin)
         yield f"| {registry.kind} | `daskmr.{registry.kind.replace(' ', '_')}` | {names} |"

@@ -1,7 +1,12 @@
 """Settings for every test."""
 
+import atexit
+import logging
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,88 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("daskmr")
+
+_SEPARATOR = "\x1e"
+_AT_THE_END = "Failed to communicate with scheduler during heartbeat"
+"""A worker logs it when a cluster ends while it beats."""
+_QUIET = {"handlers": ["stderr"], "propagate": False}
+
+
+def _log_worker_errors() -> Path:
+    """Let Dask also log errors to a file, in this process and in all that inherit its environment.
+
+    Everything else is logged as Dask logs by itself: to stderr, and by pytest's own handlers here.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="daskmr-worker-errors-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "errors.log"
+    config: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "dask": {"format": "%(asctime)s - %(name)s - %(levelname)s - %(message)s"},
+            "error": {"format": _SEPARATOR + "%(levelname)s %(name)s[%(process)d]: %(message)s"},
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "dask"},
+            "errors": {
+                "class": "logging.FileHandler",
+                "filename": str(file),
+                "delay": True,
+                "formatter": "error",
+                "level": "ERROR",
+            },
+        },
+        "loggers": {
+            "distributed": {"level": "INFO", "handlers": ["stderr", "errors"], "propagate": False},
+            "distributed.client": {"level": "WARNING", **_QUIET},
+            "distributed.gc": {"level": "WARNING", **_QUIET},
+            "bokeh": {"level": "ERROR", **_QUIET},
+            "tornado": {"level": "CRITICAL", **_QUIET},
+            "tornado.application": {"level": "ERROR", **_QUIET},
+        },
+    }
+    os.environ["DASK_LOGGING"] = repr(config)
+    from distributed.config import initialize_logging
+
+    initialize_logging({"logging": config})
+    for name in config["loggers"]:
+        logger = logging.getLogger(name)
+        logger.propagate = True
+        for handler in [h for h in logger.handlers if not isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(handler)
+    return file
+
+
+_WORKER_ERRORS = _log_worker_errors()
+
+
+@pytest.fixture(autouse=True)
+def worker_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test during which Dask logs an error, in any process, that the test does not announce.
+
+    A task that fails and is run again changes no result; only its log tells. Tests about failing
+    tasks and dying workers announce what they cause: ``@pytest.mark.worker_errors("regex", ...)``.
+    """
+    n_before = _WORKER_ERRORS.stat().st_size if _WORKER_ERRORS.exists() else 0
+    yield
+    if not _WORKER_ERRORS.exists():
+        return
+    with _WORKER_ERRORS.open("rb") as file:
+        file.seek(n_before)
+        records = file.read().decode(errors="replace").split(_SEPARATOR)[1:]
+    errors = [text for text in records if text.startswith(("ERROR", "CRITICAL"))]
+    marks = request.node.iter_markers("worker_errors")
+    expected = [_AT_THE_END, *(regex for mark in marks for regex in mark.args)]
+    unexpected = [
+        error for error in errors if not any(re.search(regex, error) for regex in expected)
+    ]
+    if unexpected:
+        pytest.fail(
+            f"{len(unexpected)} errors of Dask that no worker_errors mark of the test announces:\n"
+            + "\n".join(error.strip()[:3000] for error in unexpected[:5]),
+            pytrace=False,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +191,22 @@ def sagemaker(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             aws.close()
             yield gateway
             aws.close()
+
+
+@pytest.fixture
+def bring_plugins(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Mapping[str, str]], Path]:
+    """Install a package with entry points by group, without ``daskmr.``; return its folder."""
+
+    def bring(groups: Mapping[str, str]) -> Path:
+        folder = tmp_path_factory.mktemp("site")
+        info = folder / "plugins-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 1.0\n")
+        lines = [f"[daskmr.{group}]\n{line}\n" for group, line in groups.items()]
+        (info / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(str(folder))
+        return folder
+
+    return bring

@@ -5,7 +5,7 @@ import shapely
 
 from benchmarks.merge_scenes import SCENES, grid_of, looked_at, scored, seen
 from daskmr.core import features
-from daskmr.core.cuts import CUT
+from daskmr.core.truncation import CUT
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:

@@ -18,7 +18,7 @@ from daskmr.core.grid import Size
 from daskmr.core.wire import Answer
 from daskmr.decode import AnswerForm
 from daskmr.decode.answers import CONVENTIONS, decode
-from daskmr.endpoints._auth import auth_of
+from daskmr.endpoints._auth import parse_auth
 from daskmr.endpoints.onnx import OnnxModel
 from daskmr.errors import BadResponseError
 from daskmr.testing.images import write_image
@@ -110,7 +110,7 @@ def test_the_commands_of_the_page_exist() -> None:
 def test_the_credentials_of_the_page_are_read() -> None:
     (text,) = blocks("yaml")
     entries = yaml.safe_load(text)["daskmr"]["auth"]
-    assert {type(auth_of(said, place=url)).__name__ for url, said in entries.items()} == {
+    assert {type(parse_auth(said, place=url)).__name__ for url, said in entries.items()} == {
         "ApiKey",
         "Basic",
         "Bearer",
@@ -126,7 +126,7 @@ def test_the_options_of_the_onnx_example_are_fields() -> None:
 def test_what_the_page_says_of_limits_is_so() -> None:
     from daskmr.decode.columns import MAX_FEATURES
     from daskmr.endpoints._retry import PATIENCE_S
-    from daskmr.endpoints._wire import CONNECT_TIMEOUT_S, MAX_RESPONSE_BYTES, TIMEOUT_S
+    from daskmr.endpoints._transport import CONNECT_TIMEOUT_S, MAX_RESPONSE_BYTES, TIMEOUT_S
     from daskmr.endpoints.sagemaker import PARAMETERS
 
     assert (MAX_RESPONSE_BYTES, MAX_FEATURES) == (64 * 2**20, 100_000)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def project() -> dict[str, object]:
 
 
 def test_public_names_are_few_sorted_and_importable() -> None:
-    assert len(daskmr.__all__) <= 15
+    errors = {name for name in daskmr.__all__ if name.endswith("Error")}
+    assert len(set(daskmr.__all__) - errors) <= 15
+    assert all(issubclass(getattr(daskmr, name), daskmr.DaskmrError) for name in errors)
     assert daskmr.__all__ == sorted(daskmr.__all__)
     for name in daskmr.__all__:
         assert getattr(daskmr, name) is not None
@@ -32,10 +35,11 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         _ = daskmr.nonsense
 
 
-def test_version_agrees_with_pyproject() -> None:
+def test_the_version_is_written_once() -> None:
     metadata = project()["project"]
     assert isinstance(metadata, dict)
-    assert daskmr.__version__ == metadata["version"]
+    assert metadata["dynamic"] == ["version"]
+    assert daskmr.__version__ == version("daskmr")
 
 
 def test_environment_yml_lists_what_pyproject_lists() -> None:
@@ -49,6 +53,14 @@ def test_environment_yml_lists_what_pyproject_lists() -> None:
     listed = [line.split("- ")[1] for line in lines if line.startswith("  - ")]
     assert listed[:3] == ["conda-forge", "nodefaults", f"python{metadata['requires-python']}"]
     assert [item.replace("_", "-") for item in listed[4:]] == wanted  # as PyPI spells names
+
+
+def test_the_tests_use_what_the_extra_for_tests_brings() -> None:
+    data = project()
+    metadata, groups = data["project"], data["dependency-groups"]
+    assert isinstance(metadata, dict)
+    assert isinstance(groups, dict)
+    assert set(metadata["optional-dependencies"]["testing"]) <= set(groups["test"])
 
 
 @pytest.mark.deploy

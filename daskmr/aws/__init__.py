@@ -1,7 +1,8 @@
-"""Amazon Web Services: the one place that knows botocore.
+"""Access Amazon Web Services; no other package imports botocore.
 
-Sessions are kept one for each process, region and role. Credentials of a role are renewed before
-they run out; `forget` throws away those that a service refused.
+There is one session for each process, region and role. Credentials of a role are renewed before
+they expire; `forget` discards credentials that a service has refused. `policies` writes session
+policies, `sagemaker` describes endpoints.
 """
 
 import os
@@ -25,7 +26,7 @@ from daskmr.errors import (
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 60
 _ROLE_S = 3600
-"""Seconds of a role; botocore renews it when three quarters of these are over."""
+"""Duration of a role's credentials, seconds; botocore renews them after three quarters of it."""
 _MAX_NAME = 64
 _FRESH_S = 5.0
 _CLIENTS = 64
@@ -45,28 +46,28 @@ _AUTH = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are, and where."""
+    """Identity and region of AWS calls."""
 
     role: str = ""
-    """ARN of a role to assume; empty for whoever this process is."""
+    """ARN of a role to assume; empty for the credentials of this process."""
     region: str | None = None
-    """Region; None for the configured one."""
+    """AWS region; None for the configured one."""
     external_id: str = ""
-    """What the role's owner asks for from whoever acts for others; empty for nothing."""
+    """External id that the trust policy of the role requires; empty for none."""
     session: str = "daskmr"
-    """What the session is called in the owner's records."""
+    """Name of the session in the CloudTrail of the role's account."""
     policy: str = ""
-    """JSON that narrows what the session may do (`daskmr.aws.policies`); empty for nothing."""
+    """Session policy as JSON, which limits the role (`daskmr.aws.policies`); empty for none."""
 
 
 OURSELVES = Identity()
-"""Whoever this process is, in the configured region."""
+"""Credentials of this process, in the configured region."""
 
 
 @dataclass
 class _Session:
     session: Any
-    made_at: float = field(default_factory=monotonic)
+    created_at: float = field(default_factory=monotonic)
     clients: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,7 +76,7 @@ _SESSIONS: dict[tuple[int, Identity], _Session] = {}
 
 
 def client(service: str, identity: Identity = OURSELVES) -> Any:
-    """A client, one for each process, service and identity.
+    """Return the client of a service, one for each process, service and identity.
 
     Raises
     ------
@@ -85,9 +86,9 @@ def client(service: str, identity: Identity = OURSELVES) -> Any:
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
-    held = _session(identity)
+    entry = _session(identity)
     with _LOCK:
-        if service not in held.clients:
+        if service not in entry.clients:
             config = Config(
                 connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=READ_TIMEOUT_S,
@@ -95,43 +96,43 @@ def client(service: str, identity: Identity = OURSELVES) -> Any:
                 retries={"total_max_attempts": 3, "mode": "standard"},
             )
             try:
-                held.clients[service] = held.session.create_client(service, config=config)
+                entry.clients[service] = entry.session.create_client(service, config=config)
             except NoRegionError as error:
                 msg = f"{service}: no AWS region is configured; set AWS_DEFAULT_REGION"
                 raise AuthError(msg, reason="NO_REGION") from error
-        return held.clients[service]
+        return entry.clients[service]
 
 
 def forget(identity: Identity) -> None:
-    """Make the next call find its credentials anew, unless they have only just been found."""
+    """Discard the session of an identity, unless it is new, so that credentials are read again."""
     with _LOCK:
-        held = _SESSIONS.get((os.getpid(), identity))
-        if held is not None and monotonic() - held.made_at > _FRESH_S:
+        entry = _SESSIONS.get((os.getpid(), identity))
+        if entry is not None and monotonic() - entry.created_at > _FRESH_S:
             del _SESSIONS[os.getpid(), identity]
 
 
 def close() -> None:
-    """Close all clients of this process, and forget who it is."""
+    """Close all clients and discard all sessions of this process."""
     with _LOCK:
-        for held in _SESSIONS.values():
-            for made in held.clients.values():
-                made.close()
+        for entry in _SESSIONS.values():
+            for service_client in entry.clients.values():
+                service_client.close()
         _SESSIONS.clear()
 
 
-def signed(
+def sign_headers(
     service: str, url: str, payload: bytes, *, headers: Mapping[str, str], identity: Identity
 ) -> dict[str, str]:
-    """Headers with the signature of a POST (Signature Version 4).
+    """Return headers with the signature of a POST (Signature Version 4).
 
     Parameters
     ----------
     service
-        Name under which requests are signed.
+        Name of the service in the signature.
     url, payload, headers
         The request.
     identity
-        Who signs.
+        Identity that signs.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def signed(
     from botocore.awsrequest import AWSRequest
 
     session = _session(identity).session
-    with translated(service):
+    with translate_errors(service):
         credentials = session.get_credentials()
         if credentials is None:
             msg = f"{service}: no AWS credentials were found"
@@ -157,11 +158,11 @@ def _session(identity: Identity) -> _Session:
     with _LOCK:
         key = (os.getpid(), identity)
         if key not in _SESSIONS:
-            _SESSIONS[key] = _Session(_made(identity))
+            _SESSIONS[key] = _Session(_create_session(identity))
         return _SESSIONS[key]
 
 
-def _made(identity: Identity) -> Any:
+def _create_session(identity: Identity) -> Any:
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.session import Session
 
@@ -183,14 +184,14 @@ def _made(identity: Identity) -> Any:
         role_arn=identity.role,
         extra_args=extra,
     )
-    session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other way
+    session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no public API for it
         refresh_using=fetcher.fetch_credentials, method="assume-role"
     )
     return session
 
 
-def faults() -> tuple[type[Exception], ...]:
-    """Every error that clients of AWS raise."""
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return the base classes of the errors that AWS clients raise."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
@@ -203,7 +204,7 @@ def upload(
     identity: Identity = OURSELVES,
     options: Mapping[str, str] | None = None,
 ) -> None:
-    """Copy a file to S3, in parts when it is large; the object appears when all are there.
+    """Upload a file to S3, in parts when it is large; the object appears when it is complete.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ def upload(
     where
         ``s3://bucket/key``.
     identity
-        Who writes.
+        Identity that writes.
     options
         Parameters of PutObject, such as ``ACL`` or ``ServerSideEncryption``.
     """
@@ -224,39 +225,46 @@ def upload(
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Errors of AWS as errors of an endpoint; the message never holds a secret."""
+def translate_errors(name: str) -> Iterator[None]:
+    """Raise errors of AWS as endpoint errors, whose messages contain no secrets.
+
+    Parameters
+    ----------
+    name
+        Name of the service or resource, for the message.
+    """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
     try:
         yield
     except ClientError as error:
-        raise error_of(what, error.response) from error
+        raise error_of(name, error.response) from error
     except NoCredentialsError as error:
-        msg = f"{what}: no AWS credentials were found"
+        msg = f"{name}: no AWS credentials were found"
         raise AuthError(msg, reason="NO_CREDENTIALS") from error
     except HTTPClientError as error:
-        msg = f"{what}: {type(error).__name__}"
+        msg = f"{name}: {type(error).__name__}"
         raise UnreachableError(msg, reason="CONNECT") from error
     except BotoCoreError as error:
-        msg = f"{what}: {error}"
+        msg = f"{name}: {error}"
         raise AuthError(msg, reason="AWS") from error
 
 
-def error_of(what: str, response: Mapping[str, Any]) -> EndpointError:
-    """The error that a service's answer means.
+def error_of(name: str, response: Mapping[str, Any]) -> EndpointError:
+    """Return the error for an error response of a service.
 
     Parameters
     ----------
-    what
-        Which endpoint, for the message.
+    name
+        Name of the endpoint, for the message.
     response
-        As botocore parses it: ``Error`` with ``Code`` and ``Message``, ``ResponseMetadata``.
+        Response as parsed by botocore: ``Error`` with ``Code`` and ``Message``,
+        ``ResponseMetadata``.
     """
-    said = response.get("Error", {})
-    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
+    details = response.get("Error", {})
+    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    text = f"{what}: {code}: {' '.join(message.split())[:300]}"
+    text = f"{name}: {code}: {' '.join(message.split())[:300]}"
     if code in _THROTTLED or status == 429:  # noqa: PLR2004
         return CapacityError(text, reason="THROTTLED")
     if code in _AUTH:

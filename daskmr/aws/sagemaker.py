@@ -1,10 +1,10 @@
-"""SageMaker's control plane: what is behind the name of an endpoint."""
+"""Describe SageMaker endpoints and estimate their capacity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daskmr.aws import Identity, client, translated
+from daskmr.aws import Identity, client, translate_errors
 from daskmr.core.capacity import PER_INSTANCE, Variant, capacity, per_instance
 from daskmr.errors import EndpointError, PermanentError, RequestError
 
@@ -13,38 +13,38 @@ _SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What an endpoint consists of at present."""
+    """Current state of an endpoint."""
 
     arn: str
-    """Its name for the tags."""
+    """ARN of the endpoint."""
     status: str
-    """``InService`` and others."""
+    """Status, such as ``InService``."""
     variants: tuple[Variant, ...]
     """Production variants."""
     is_serverless: bool
-    """Whether its variants have no instances of their own."""
+    """True if a variant is serverless."""
 
 
 def describe(endpoint: str, identity: Identity) -> Description:
-    """Ask for an endpoint.
+    """Return the current state of an endpoint.
 
     Raises
     ------
     RequestError
-        When there is none of that name, or it serves nobody.
+        When the endpoint does not exist, or is not in service.
     EndpointError
-        When the service does not tell.
+        When the service cannot be reached, or denies the request.
     """
     try:
-        with translated(f"sagemaker {endpoint}"):
-            found = client("sagemaker", identity).describe_endpoint(EndpointName=endpoint)
+        with translate_errors(f"sagemaker {endpoint}"):
+            answer = client("sagemaker", identity).describe_endpoint(EndpointName=endpoint)
     except PermanentError as error:
         msg = f"model: SageMaker endpoint {endpoint!r}: {error}"
         raise RequestError(msg) from error
-    variants = tuple(_variant(said) for said in found.get("ProductionVariants", ()))
+    variants = tuple(_variant(record) for record in answer.get("ProductionVariants", ()))
     description = Description(
-        arn=found["EndpointArn"],
-        status=found["EndpointStatus"],
+        arn=answer["EndpointArn"],
+        status=answer["EndpointStatus"],
         variants=variants,
         is_serverless=any(v.max_concurrency is not None for v in variants),
     )
@@ -54,13 +54,13 @@ def describe(endpoint: str, identity: Identity) -> Description:
     return description
 
 
-def _variant(said: Mapping[str, Any]) -> Variant:
-    serverless = said.get("CurrentServerlessConfig") or {}
-    weight = said.get("CurrentWeight")
+def _variant(record: Mapping[str, Any]) -> Variant:
+    serverless = record.get("CurrentServerlessConfig") or {}
+    weight = record.get("CurrentWeight")
     return Variant(
-        name=said["VariantName"],
+        name=record["VariantName"],
         weight=1.0 if weight is None else float(weight),
-        instances=int(said.get("CurrentInstanceCount") or 0),
+        instances=int(record.get("CurrentInstanceCount") or 0),
         max_concurrency=serverless.get("MaxConcurrency"),
     )
 
@@ -68,22 +68,22 @@ def _variant(said: Mapping[str, Any]) -> Variant:
 def endpoint_capacity(
     endpoint: str, identity: Identity, *, variant: str = "", component: str = ""
 ) -> int:
-    """Calls that an endpoint stands at present.
+    """Return the number of concurrent calls that an endpoint supports at present.
 
-    Instances count by the endpoint's tag ``osml:instance-concurrency``, or two each; copies of an
-    inference component likewise; serverless variants by their own limit. An endpoint that we may
-    not ask about is taken for one instance.
+    Each instance, or copy of an inference component, counts by the endpoint's tag
+    ``osml:instance-concurrency``, two by default; serverless variants by their own limit. An
+    endpoint that cannot be described counts as one instance.
 
     Parameters
     ----------
     endpoint
-        Its name.
+        Name of the endpoint.
     identity
-        Who asks.
+        Identity that describes it.
     variant
-        The variant that is called; all of them when empty.
+        Variant that is invoked; empty for all of them.
     component
-        The inference component that is called; empty without one.
+        Inference component that is invoked; empty for none.
     """
     try:
         description = describe(endpoint, identity)
@@ -97,17 +97,17 @@ def endpoint_capacity(
 
 def _tags(arn: str, identity: Identity) -> dict[str, str]:
     try:
-        with translated(f"sagemaker {arn}"):
+        with translate_errors(f"sagemaker {arn}"):
             pages = client("sagemaker", identity).get_paginator("list_tags")
-            found = [tag for page in pages.paginate(ResourceArn=arn) for tag in page["Tags"]]
+            tags = [tag for page in pages.paginate(ResourceArn=arn) for tag in page["Tags"]]
     except EndpointError:
         return {}
-    return {tag["Key"]: tag["Value"] for tag in found}
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _copies(component: str, identity: Identity) -> int:
-    with translated(f"sagemaker component {component}"):
-        found = client("sagemaker", identity).describe_inference_component(
+    with translate_errors(f"sagemaker component {component}"):
+        answer = client("sagemaker", identity).describe_inference_component(
             InferenceComponentName=component
         )
-    return int(found.get("RuntimeConfig", {}).get("CurrentCopyCount") or 0)
+    return int(answer.get("RuntimeConfig", {}).get("CurrentCopyCount") or 0)

@@ -1,7 +1,8 @@
-"""The command line: parses, calls, prints; the work is elsewhere.
+"""The command line: parse options, call the library, print results.
 
-stdout is data, stderr is everything meant for people. Exit status: 0 success, 1 failed, 2 usage,
-3 partial, 4 invalid request or image, 5 unreachable, 6 canceled, 130 interrupted, 143 terminated.
+`options` has the shared options; `running`, `queued`, `kept`, `models` and `doctor` the commands.
+stdout has data, stderr messages. Exit status: 0 success, 1 failed, 2 usage, 3 partial, 4 invalid
+request or image, 5 unreachable, 6 canceled, 130 interrupted, 143 terminated.
 """
 
 import os
@@ -11,8 +12,9 @@ from typing import Any, NoReturn
 
 import click
 
-from daskmr import __version__
+from daskmr._version import __version__
 from daskmr.cli import doctor, kept, models, queued, running
+from daskmr.cli.environment import unknown_variables
 from daskmr.errors import DaskmrError
 
 _INTERRUPTED = 130
@@ -20,10 +22,10 @@ _TERMINATED = 143
 
 
 class _Commands(click.Group):
-    """Commands that tell known errors alike, also as a part of ``dask`` and ``rio``."""
+    """A group that prints known errors in one way, also as a plug-in of ``dask`` and ``rio``."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run a command; exit with the status of a known error."""
         try:
             return super().invoke(ctx)
         except DaskmrError as error:
@@ -33,17 +35,19 @@ class _Commands(click.Group):
 
 
 @click.group(
-    "mr",  # as a part of dask and rio; on its own it is called daskmr
+    "mr",  # name as a plug-in of dask and rio; the program is called daskmr
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="daskmr")
 def cli() -> None:
     """Run computer-vision models over very large satellite images."""
+    for text in unknown_variables(cli, os.environ):
+        click.echo(f"warning: {text}", err=True)
 
 
 class _Terminated(BaseException):
-    """Somebody asked this process to end: tidy up as after Ctrl-C."""
+    """SIGTERM was received; clean up as after Ctrl-C."""
 
 
 def _terminate(*_: object) -> None:
@@ -51,7 +55,7 @@ def _terminate(*_: object) -> None:
 
 
 def main() -> None:
-    """Entry point: every known error becomes one message and its exit status."""
+    """Run the command line; print known errors as messages and exit with their status."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(cli.main(standalone_mode=False, auto_envvar_prefix="DASKMR"))
@@ -67,7 +71,7 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once: all is tidied up, and threads that still log would abort a longer farewell."""
+    """Exit without the interpreter's shutdown, which threads that still log would abort."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Commands on jobs of a store; only retry needs a cluster."""
+"""Commands for jobs in a store; only retry needs a cluster."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from daskmr.cli.options import (
 from daskmr.cli.running import run_job
 
 if TYPE_CHECKING:
-    from daskmr.pipeline.status import JobState
+    from daskmr.lifecycle.job_state import JobState
 
 _EVERY_S = 1.0
 
@@ -26,16 +26,16 @@ _EVERY_S = 1.0
 @click.command("status")
 @click.argument("job", required=False)
 @store_option
-@click.option("--watch", is_flag=True, help="Look every second until all are over.")
+@click.option("--watch", is_flag=True, help="Repeat every second until all jobs have ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the states as JSON.")
 def status_command(job: str | None, *, store: str, watch: bool, as_json: bool) -> None:
-    """Say how far JOB has come, or each job of the store; needs no cluster."""
-    from daskmr.pipeline.describe import lines
+    """Print the state of JOB, or of each job of the store; needs no cluster."""
+    from daskmr.views.text import lines
 
-    for states in _looks(store, job, again=watch):
+    for states in _poll_states(store, job, again=watch):
         if as_json:
-            told = [state.as_dict() for state in states]
-            click.echo(json.dumps(told[0] if job else told, indent=None if watch else 2))
+            documents = [state.as_dict() for state in states]
+            click.echo(json.dumps(documents[0] if job else documents, indent=None if watch else 2))
         elif watch:
             _repaint(states)
         else:
@@ -43,16 +43,20 @@ def status_command(job: str | None, *, store: str, watch: bool, as_json: bool) -
             click.echo(text or f"no jobs in {store}")
 
 
-def _looks(store: str, job: str | None, *, again: bool) -> "Iterator[list[JobState]]":
-    """The states of jobs, once or until all are over."""
-    from daskmr.pipeline.status import Watcher
+def _poll_states(store: str, job: str | None, *, again: bool) -> "Iterator[list[JobState]]":
+    """Yield the states of jobs, once or until all jobs have ended."""
+    from daskmr.lifecycle.job_state import Watcher
+    from daskmr.service.request_state import request_state, unplanned
     from daskmr.store import JobFolder, jobs
 
     watchers: dict[str, Watcher] = {}
     while True:
-        for name in [job] if job else jobs(store):
-            watchers.setdefault(name, Watcher(JobFolder.at(store, name)))
-        states = [watcher.look() for _, watcher in sorted(watchers.items())]
+        planned = [job] if job else jobs(store)
+        states = []
+        for name in sorted([*planned, *(() if job else unplanned(store, planned))]):
+            watcher = watchers.setdefault(name, Watcher(JobFolder.at(store, name)))
+            is_job = watcher.folder.request() is not None
+            states.append((None if is_job else request_state(store, name)) or watcher.look())
         yield states
         if not again or all(state.is_over for state in states):
             return
@@ -60,7 +64,7 @@ def _looks(store: str, job: str | None, *, again: bool) -> "Iterator[list[JobSta
 
 
 def _repaint(states: "list[JobState]") -> None:
-    """One line a job; on a terminal over the lines of the last look."""
+    """Print one line for each job; clear a terminal first."""
     if sys.stdout.isatty():
         click.clear()
     for state in states:
@@ -75,10 +79,12 @@ def _repaint(states: "list[JobState]") -> None:
 @click.command("logs")
 @click.argument("job")
 @store_option
-@click.option("--timeline", is_flag=True, help="Seconds since the beginning in place of times.")
+@click.option(
+    "--timeline", is_flag=True, help="Print seconds since the start of the job instead of times."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each event as JSON.")
 def logs_command(job: str, *, store: str, timeline: bool, as_json: bool) -> None:
-    """Print what happened to JOB, one event a line."""
+    """Print the events of JOB, one event a line."""
     from datetime import datetime
 
     from daskmr.jobs import Job
@@ -88,14 +94,14 @@ def logs_command(job: str, *, store: str, timeline: bool, as_json: bool) -> None
         if as_json:
             click.echo(json.dumps(event))
             continue
-        said = dict(event)
-        moment, name, epoch = said.pop("time"), said.pop("event"), said.pop("epoch")
+        fields = dict(event)
+        moment, name, epoch = fields.pop("time"), fields.pop("event"), fields.pop("epoch")
         if timeline:
             at = datetime.fromisoformat(moment)
             began = began or at
             moment = f"{(at - began).total_seconds():10.3f} s"
-        told = " ".join(f"{key}={_plain(value)}" for key, value in said.items())
-        click.echo(f"{moment}  take {epoch + 1}  {name:<16} {told}".rstrip())
+        text = " ".join(f"{key}={_plain(value)}" for key, value in fields.items())
+        click.echo(f"{moment}  take {epoch + 1}  {name:<16} {text}".rstrip())
 
 
 def _plain(value: Any) -> str:
@@ -107,28 +113,28 @@ def _plain(value: Any) -> str:
 @store_option
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False), metavar="FILE.html",
-    help="Write a page with maps and pictures instead.",
+    help="Write an HTML page with maps and pictures instead.",
 )  # fmt: skip
 def report_command(job: str, store: str, out: str | None) -> None:
-    """Print the account of a finished JOB as JSON, or write it as a page; needs no cluster."""
+    """Print the report of a finished JOB as JSON, or write it as HTML; needs no cluster."""
     from daskmr.jobs import Job
 
-    found = Job(store, job)
+    kept_job = Job(store, job)
     if out is None:
-        click.echo(json.dumps(found.report, indent=2))
+        click.echo(json.dumps(kept_job.report.as_dict(), indent=2))
     else:
-        click.echo(f"wrote {found.page().save(out)}", err=True)
+        click.echo(f"wrote {kept_job.page().save(out)}", err=True)
 
 
 @click.command("cancel")
 @click.argument("job")
 @store_option
 def cancel_command(job: str, store: str) -> None:
-    """Stop JOB: no new call is made, those in flight are abandoned, what is done is kept."""
+    """Cancel JOB: start no new calls, abandon those in flight, keep finished tiles."""
     from daskmr.jobs import Job
 
     Job(store, job).cancel()
-    click.echo(f"{job}: told to stop", err=True)
+    click.echo(f"{job}: cancel requested", err=True)
 
 
 @click.command("retry")
@@ -139,25 +145,31 @@ def cancel_command(job: str, store: str) -> None:
 @scheduler_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def retry_command(job: str, *, store: str, formats: str | None, as_json: bool, **how: Any) -> None:
-    """Ask about the failed tiles of JOB again, or go on with it when it was cut off."""
+def retry_command(
+    job: str, *, store: str, formats: str | None, as_json: bool, **execution: Any
+) -> None:
+    """Retry the failed tiles of JOB, or resume it when it was interrupted."""
     from daskmr.jobs import Job
 
-    changes = {**how, "formats": tuple(formats.split(",")) if formats else None}
+    changes = {**execution, "formats": tuple(formats.split(",")) if formats else None}
     sys.exit(run_job(Job(store, job).again(**changes), as_json=as_json))
 
 
 @click.command("merge")
 @click.argument("job")
 @store_option
-@click.option("--merge", help="How duplicates are merged.  [default: as before]")
-@click.option("--iou", type=float, help="Overlap that makes a duplicate.  [default: as before]")
+@click.option("--merge", help="Merge method for duplicates.  [default: as before]")
+@click.option(
+    "--iou",
+    type=float,
+    help="Overlap (IoU) from which two features are duplicates.  [default: as before]",
+)
 @click.option(
     "--merge-option",
     "merge_options",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Further options of merging; repeatable.  [default: as before]",
+    help="Other options of the merge method; repeatable.  [default: as before]",
 )
 @click.option("-o", "--out", help="Folder or s3:// URL of the results.  [default: the store only]")
 @formats_option
@@ -165,10 +177,10 @@ def retry_command(job: str, *, store: str, formats: str | None, as_json: bool, *
 def merge_command(
     job: str, *, store: str, formats: str | None, as_json: bool, **changes: Any
 ) -> None:
-    """Merge the answers of JOB in another way; asks no model, and needs no cluster."""
+    """Merge the answers of JOB again; calls no model and needs no cluster."""
     from daskmr.jobs import Job
 
-    given = settings(changes)
+    options = settings(changes)
     if formats:
-        given["formats"] = tuple(formats.split(","))
-    sys.exit(run_job(Job(store, job).merging(**given), as_json=as_json))
+        options["formats"] = tuple(formats.split(","))
+    sys.exit(run_job(Job(store, job).merging(**options), as_json=as_json))

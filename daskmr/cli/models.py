@@ -1,4 +1,4 @@
-"""Commands about models: which there are, whether they answer, and serving one."""
+"""Commands for models: list them, check one, serve one."""
 
 import json
 import sys
@@ -6,18 +6,18 @@ from typing import Any
 
 import click
 
-from daskmr.cli.options import job_options, settings
+from daskmr.cli.options import options_of, settings
 from daskmr.errors import DaskmrError
 
 
 @click.group("models")
 def models_group() -> None:
-    """What can be run, and whether it answers."""
+    """List built-in models, or check a model."""
 
 
 @models_group.command("list")
 def models_list_command() -> None:
-    """Names of the built-in models."""
+    """Print the names of the built-in models."""
     from daskmr.models import MODELS
 
     click.echo("\n".join(MODELS.names()))
@@ -25,19 +25,19 @@ def models_list_command() -> None:
 
 @models_group.command("check")
 @click.argument("model")
-@job_options
-@click.option("--image", help="Where the tile is cut from.  [default: noise]")
+@options_of("cli")
+@click.option("--image", help="Image that the tile is read from.  [default: noise]")
 @click.option("--pixels", metavar="BANDSxTYPE", default="3xuint8", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def models_check_command(
     model: str, *, image: str | None, pixels: str, as_json: bool, **options: Any
 ) -> None:
-    """Send one tile to MODEL; say what came back, and what to change when it failed."""
+    """Send one tile to MODEL; print its answer, or what to change when it failed."""
     from daskmr.pipeline.check import check
 
-    found = check(model, image, pixels=pixels, **settings(options))
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
-    sys.exit(found.exit_code)
+    result = check(model, image, pixels=pixels, **settings(options))
+    click.echo(json.dumps(result.as_dict(), indent=2) if as_json else str(result))
+    sys.exit(result.exit_code)
 
 
 @click.command("serve-model")

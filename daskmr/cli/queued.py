@@ -1,4 +1,4 @@
-"""Commands around a queue: send requests, look at them, and listen."""
+"""Commands for queues: validate, submit and listen."""
 
 import asyncio
 import sys
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daskmr.cli.options import (
-    job_options,
     model_option,
+    options_of,
     required,
     scheduler_option,
     settings,
@@ -25,41 +25,48 @@ _PARTIAL = 3
 
 @click.command("validate")
 @click.argument("request", type=click.File("rb"))
-@click.option("--open", "is_opened", is_flag=True, help="Also open the images, and plan each job.")
+@click.option("--open", "is_opened", is_flag=True, help="Also open the images and plan each job.")
 def validate_command(request: Any, *, is_opened: bool) -> None:
-    """Explain every problem of REQUEST, a Model Runner ImageRequest JSON; - is stdin."""
+    """Print every problem of REQUEST, a Model Runner ImageRequest JSON; - is stdin."""
     from daskmr.api import plan
-    from daskmr.core.request import ImageRequest
-    from daskmr.pipeline.requested import jobs
+    from daskmr.planning.from_request import calls_from_request, read_request
 
-    found = ImageRequest.from_json(request.read())
-    for warning in found.warnings:
+    parsed = read_request(request.read())
+    for warning in parsed.warnings:
         click.echo(f"warning: {warning}", err=True)
-    asked = jobs(found, None)
-    for job in asked if is_opened else ():
-        made = plan(**{k: v for k, v in job.items() if k not in {"out", "outputs"}})
-        click.echo(f"{made.settings.job_id}: {made.n_tiles:,} tiles of {made.info.url}")
-    click.echo(f"{found.job_id}: valid, {len(asked)} image{'s' if len(asked) > 1 else ''}")
+    jobs = calls_from_request(parsed, None)
+    for job in jobs if is_opened else ():
+        job_plan = plan(**{k: v for k, v in job.items() if k not in {"out", "outputs"}})
+        click.echo(f"{job_plan.settings.job_id}: {job_plan.n_tiles:,} tiles of {job_plan.info.url}")
+    click.echo(f"{parsed.job_id}: valid, {len(jobs)} image{'s' if len(jobs) > 1 else ''}")
 
 
 @click.command("submit")
 @click.argument("image", required=False)
 @model_option
-@job_options
+@options_of("submit")
 @click.option(
     "--request", type=click.File("rb"), help="Model Runner ImageRequest JSON; - is stdin."
 )
-@click.option("-o", "--out", help="s3:// URL of the results; with -s also a folder.")
+@click.option("-o", "--out", help="Folder (with -s only) or s3:// URL of the results.")
 @click.option(
-    "--queue", envvar=["DASKMR_QUEUE", "IMAGE_QUEUE"], help="URL of the queue that is listened to."
+    "--queue",
+    envvar=["DASKMR_QUEUE", "IMAGE_QUEUE"],
+    help="URL of the queue that the service listens to.",
 )
 @click.option(
-    "--store", envvar="DASKMR_STORE", help="Folder or s3:// URL that keeps jobs; for -s and --wait."
+    "--store",
+    envvar="DASKMR_STORE",
+    help="Folder or s3:// URL that keeps jobs; needed with -s and --wait.",
 )
 @scheduler_option
-@click.option("--priority", type=click.IntRange(-100, 100), help="Higher ones start first.")
-@click.option("--wait", is_flag=True, help="Return when it has ended, with its exit status.")
-@click.option("--wait-timeout", type=click.FloatRange(min=0), help="Seconds for --wait.")
+@click.option(
+    "--priority", type=click.IntRange(-100, 100), help="Priority; higher ones start first."
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait until the job has ended, and exit with its status."
+)
+@click.option("--wait-timeout", type=click.FloatRange(min=0), help="Longest time to wait, seconds.")
 def submit_command(
     image: str | None,
     *,
@@ -69,73 +76,75 @@ def submit_command(
     wait: bool,
     **options: Any,
 ) -> None:
-    """Send a job to a queue, or to the Dask cluster at -s, and print its name."""
+    """Send a job to a queue, or to the Dask cluster at -s, and print its id."""
     from daskmr.service.submission import to_cluster, to_queue
 
     if bool(queue) == bool(scheduler):
-        msg = "give one of --queue and -s/--scheduler"
+        msg = "set either --queue or -s/--scheduler"
         raise click.UsageError(msg)
     if (wait or scheduler) and not store:
         msg = f"{'--wait' if wait else '-s'} needs --store"
         raise click.UsageError(msg)
     timeout_s = options.pop("wait_timeout")
-    asked = _asked(image, options)
-    for warning in asked.warnings:
+    request = _request_of(image, options)
+    for warning in request.warnings:
         click.echo(f"warning: {warning}", err=True)
     if queue:
-        to_queue(asked, queue)
+        to_queue(request, queue)
     else:
-        to_cluster(asked, str(scheduler), str(store))
-    click.echo(asked.job_id)
+        to_cluster(request, str(scheduler), str(store))
+    click.echo(request.job_id)
     if wait:
-        sys.exit(_waited(asked.job_ids, str(store), timeout_s))
+        sys.exit(_wait_for_status(request, str(store), timeout_s))
 
 
-def _asked(image: str | None, options: dict[str, Any]) -> "ImageRequest":
-    """The request that the options bring, or mean."""
-    from daskmr.core.request import ImageRequest
-    from daskmr.service.submission import described
+def _request_of(image: str | None, options: dict[str, Any]) -> "ImageRequest":
+    """Return the request of a file, or of the options."""
+    from daskmr.planning.from_request import read_request
+    from daskmr.service.submission import request_from_options
 
     file = options.pop("request")
     if file is not None:
-        given = [name for name, value in options.items() if value not in (None, ())]
-        if image or given:
-            msg = "--request brings the image, the model and the options; leave them out"
+        names = [name for name, value in options.items() if value not in (None, ())]
+        if image or names:
+            msg = "--request cannot be combined with an image, a model or other options"
             raise click.UsageError(msg)
-        return ImageRequest.from_json(file.read())
+        return read_request(file.read())
     if not image or not options["out"]:
         msg = f"missing {'-o/--out' if image else 'IMAGE or --request'}"
         raise click.UsageError(msg)
-    return described(image, required(options.pop("model")), settings(options))
+    return request_from_options(image, required(options.pop("model")), settings(options))
 
 
-def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
-    """The exit status of jobs, once all have ended."""
+def _wait_for_status(request: "ImageRequest", store: str, timeout_s: float | None) -> int:
+    """Wait until all jobs of a request have ended, and return their exit status."""
     from daskmr.service.submission import statuses
 
     end = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        found = statuses(names, store)
-        if all(found.values()):
+        by_job = statuses(request, store)
+        if all(by_job.values()):
             break
         if end is not None and time.monotonic() > end:
-            click.echo(f"error: not over after {timeout_s:g} s", err=True)
+            click.echo(f"error: not finished after {timeout_s:g} s", err=True)
             return 1
         time.sleep(_WAIT_S)
-    for name, status in found.items():
+    for name, status in by_job.items():
         click.echo(f"{name}: {status}", err=True)
     codes = {"SUCCESS": 0, "PARTIAL": _PARTIAL, "CANCELED": 6}
-    return max(codes.get(status, 1) for status in found.values())
+    return max(codes.get(status, 1) for status in by_job.values())
 
 
 @click.command("listen")
-@click.option("--queue", envvar=["DASKMR_QUEUE", "IMAGE_QUEUE"], required=True, help="URL of it.")
+@click.option(
+    "--queue", envvar=["DASKMR_QUEUE", "IMAGE_QUEUE"], required=True, help="URL of the queue."
+)
 @click.option(
     "--dlq",
     "dead_letters",
     envvar=["DASKMR_DLQ", "IMAGE_DLQ"],
     default="",
-    help="URL of the queue that gets what is refused, with the reason.",
+    help="URL of the dead-letter queue: refused requests, with the reason.",
 )
 @click.option(
     "--store",
@@ -150,33 +159,33 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
     type=click.IntRange(min=1),
     default=16,
     show_default=True,
-    help="Most images that run at once.",
+    help="Largest number of images that run at once.",
 )
 @click.option(
     "--per-endpoint",
     type=click.IntRange(min=1),
-    help="Most images that run at once at one endpoint.  [default: as many as fit]",
+    help="Largest number of images that run at once at one endpoint.  [default: by its capacity]",
 )
-@click.option("--once", is_flag=True, help="End when the queue is empty and everything has ended.")
+@click.option("--once", is_flag=True, help="Exit when the queue is empty and all jobs have ended.")
 @click.option(
     "--visibility",
     "visibility_s",
     type=click.IntRange(3, 43200),
     default=180,
     show_default=True,
-    help="Seconds for which a message is ours.",
+    help="Visibility timeout of a message, seconds.",
 )
 @click.option(
     "--elevation",
-    help="Where the ground is, as of daskmr run.  [default: ELEVATION_DATA_LOCATION's tiles]",
+    help="Elevation, as in daskmr run.  [default: the tiles at ELEVATION_DATA_LOCATION]",
 )
-@click.option("--geoid", help="Raster of the geoid, for heights above sea level.")
+@click.option("--geoid", help="Raster of the geoid, for elevations above sea level.")
 @click.option(
     "--hand-over",
     "hand_over_s",
     type=click.FloatRange(0, 42000),
     default=39600.0,
-    help="Seconds after which the store holds a request instead of its message.",
+    help="Seconds after which a request is kept in the store instead of the queue.",
 )
 @click.option(
     "-f",
@@ -185,20 +194,20 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
     default="geojson",
     show_default=True,
     metavar="NAME[,NAME]",
-    help="Of outputs in S3.",
+    help="File formats of outputs in S3.",
 )
 @click.option(
     "--status-topic",
     "topic",
     envvar=["DASKMR_STATUS_TOPIC", "IMAGE_STATUS_TOPIC"],
     default="",
-    help="ARN of the SNS topic that is told of images.",
+    help="ARN of the SNS topic for the status of images.",
 )
 @click.option(
     "--region-topic",
     envvar=["DASKMR_REGION_TOPIC", "REGION_STATUS_TOPIC"],
     default="",
-    help="ARN of the SNS topic that is told of regions.",
+    help="ARN of the SNS topic for the status of regions.",
 )
 @click.option("--health", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics.")
 @click.option("--emf", is_flag=True, help="Write metrics to stdout as well, for CloudWatch.")
@@ -214,21 +223,22 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
     "outputs",
     multiple=True,
     metavar="PATTERN",
-    help="s3://bucket/prefix or kinesis:stream that they may write; repeatable.",
+    help="s3://bucket/prefix or kinesis:stream that requests may write to; repeatable.",
 )
 @click.option(
     "--allow-model",
     "models",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="Hosts of HTTP endpoints.  [default: all public ones]",
+    help="Hosts of HTTP endpoints that requests may name; repeatable.  [default: all public ones]",
 )
 @click.option(
     "--allow-endpoint",
     "endpoints",
     multiple=True,
     metavar="PATTERN",
-    help="SageMaker endpoints.  [default: all]",
+    help="SageMaker endpoints, and KIND://… of other packages, that requests may name; repeatable."
+    "  [default: all SageMaker endpoints]",
 )
 @click.option(
     "--allow-role",
@@ -240,20 +250,22 @@ def _waited(names: tuple[str, ...], store: str, timeout_s: float | None) -> int:
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json",
               show_default=True)  # fmt: skip
 def listen_command(*, log_format: str, formats: str, **options: Any) -> None:
-    """Run the requests that come from an SQS queue, until SIGTERM."""
-    from daskmr.service.allowance import Allowance
-    from daskmr.service.assembly import Options, listen
+    """Run the requests of an SQS queue until SIGTERM."""
+    from daskmr.service.app import ServiceOptions, listen
+    from daskmr.service.policy import RequestPolicy
 
     _log(log_format)
     roles = dict(role.partition("=")[::2] for role in options.pop("roles"))
     lists = {name: options.pop(name) for name in ("images", "models", "endpoints", "outputs")}
-    allowance = Allowance(roles=roles, **{name: said for name, said in lists.items() if said})
-    told = Options(allowance=allowance, formats=tuple(formats.split(",")), **options)
-    asyncio.run(listen(told))
+    policy = RequestPolicy(
+        roles=roles, **{name: values for name, values in lists.items() if values}
+    )
+    service = ServiceOptions(policy=policy, formats=tuple(formats.split(",")), **options)
+    asyncio.run(listen(service))
 
 
 def _log(kind: str) -> None:
-    """Tell what happens: as lines of JSON on stdout, or for people on stderr."""
+    """Configure logging: JSON lines on stdout, or text on stderr."""
     import logging
 
     from daskmr.status import JsonHandler, Redaction

@@ -11,8 +11,8 @@ import click
 
 from daskmr.cli.options import (
     formats_option,
-    job_options,
     model_option,
+    options_of,
     required,
     scheduler_option,
     settings,
@@ -20,94 +20,139 @@ from daskmr.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from daskmr.pipeline.progress import OnProgress
+    from daskmr.core.progress import OnProgress
 
 _PARTIAL = 3
 
 
+config_option = click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), metavar="FILE.yaml",
+    help="Job file with the image, the model and options; what is typed replaces what it says.",
+)  # fmt: skip
+
+
 @click.command("plan")
-@click.argument("image")
+@click.argument("image", metavar="IMAGE|FILE.yaml", required=False)
 @model_option
-@job_options
+@options_of("cli")
+@config_option
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False),
+    metavar="FILE.yaml",
+    help="Write a job file with every option, resolved.",
+)
 @click.option(
     "--probe",
     "n_probes",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Send N tiles that are spread over the image, and say how long the job will take.",
+    help="Send N tiles spread over the image, and estimate the duration of the job.",
 )
 @click.option(
-    "--price-per-hour", type=click.FloatRange(min=0), help="Of the endpoint; with --probe."
+    "--price-per-hour",
+    type=click.FloatRange(min=0),
+    help="Price of the endpoint, to estimate the cost; with --probe.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")  # fmt: skip
 def plan_command(
-    image: str, *, model: str | None, as_json: bool, n_probes: int | None,
-    price_per_hour: float | None, **options: Any,
+    image: str | None, *, as_json: bool, n_probes: int | None, price_per_hour: float | None,
+    save: str | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Say what a run would do, from the image's header alone."""
+    """Print the plan of a run, made from the header of the image only."""
     from daskmr.api import plan
-    from daskmr.pipeline.describe import estimate_rows, lines, plan_json, plan_rows
+    from daskmr.pipeline.probe import probe
+    from daskmr.planning.job_file import EXECUTION
+    from daskmr.planning.plan import plan_json, plan_rows
+    from daskmr.views.text import lines
 
     if price_per_hour is not None and n_probes is None:
         msg = "--price-per-hour needs --probe"
         raise click.UsageError(msg)
-    made = plan(image, required(model), **settings(options))
-    estimate = made.probe(n_probes, price_per_hour=price_per_hour) if n_probes else None
+    arguments = _arguments(image, options)
+    planned = plan(**{name: value for name, value in arguments.items() if name not in EXECUTION})
+    if save is not None:
+        click.echo(f"wrote {planned.save(save)}", err=True)
+    estimate = probe(planned, n_probes, price_per_hour=price_per_hour) if n_probes else None
     if as_json:
-        told = {} if estimate is None else {"probe": estimate.as_dict()}
-        click.echo(json.dumps(plan_json(made) | told, indent=2))
+        more = {} if estimate is None else {"probe": estimate.as_dict()}
+        click.echo(json.dumps(plan_json(planned) | more, indent=2))
         return
-    click.echo(lines(plan_rows(made) + (estimate_rows(estimate) if estimate else [])))
+    click.echo(lines(plan_rows(planned) + (estimate.rows() if estimate else [])))
+
+
+def _arguments(image: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `daskmr.run`: of a job file, if any, and those typed."""
+    from daskmr.planning.job_file import is_job_file, overridden, read_job_file
+
+    typed = settings(options)
+    config = typed.pop("config", None)
+    if is_job_file(image):
+        if config is not None:
+            msg = f"two job files: {image} and --config {config}"
+            raise click.UsageError(msg)
+        image, config = None, image
+    if image is not None:
+        typed["image"] = image
+    arguments = typed if config is None else overridden(read_job_file(config), typed)
+    if "image" not in arguments:
+        msg = "missing IMAGE"
+        raise click.UsageError(msg)
+    required(arguments.get("model"))
+    return arguments
 
 
 @click.command("run")
-@click.argument("image", required=False)
+@click.argument("image", metavar="IMAGE|FILE.yaml", required=False)
 @model_option
-@job_options
+@options_of("cli")
 @click.option(
     "--request", type=click.File("rb"), help="Model Runner ImageRequest JSON; - is stdin."
 )
+@config_option
 @click.option("-o", "--out", help="Folder or s3:// URL of the results.")
 @formats_option
 @click.option(
     "--store",
     envvar="DASKMR_STORE",
-    help="Folder or s3:// URL that keeps jobs; the same --job-id goes on there.",
+    help="Folder or s3:// URL that keeps jobs; the same --job-id resumes a job.",
 )
 @scheduler_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(
-    image: str | None, *, request: Any, model: str | None, as_json: bool, **options: Any
+    image: str | None, *, request: Any, formats: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run a model over an image and write geolocated features."""
-    from daskmr.api import FORMATS
-
-    execution = {name: options.pop(name) for name in ("out", "store", "scheduler", "workers")}
-    formats = options.pop("formats")
-    execution["formats"] = tuple(formats.split(",")) if formats else FORMATS
+    typed = {name: value for name, value in options.items() if value not in (None, ())}
+    if formats:
+        typed["formats"] = tuple(formats.split(","))
     if request is not None:
-        given = [name for name, value in options.items() if value not in (None, ())]
-        if image or model or given:
-            msg = "--request brings the image, the model and the options; leave them out"
-            raise click.UsageError(msg)
-        jobs = _requested(request.read(), execution)
-    elif not image or not execution["out"]:
-        missing = "IMAGE" if not image else "-o/--out"
-        msg = f"missing {missing}"
-        raise click.UsageError(msg)
+        calls = _calls_of_request(request.read(), image, typed)
     else:
-        jobs = [{"image": image, "model": required(model), **settings(options), **execution}]
-    results = [run_job(job, as_json=as_json) for job in jobs]
+        calls = [_arguments(image, typed)]
+        if not calls[0].get("out") and not calls[0].get("outputs"):
+            msg = "missing -o/--out"
+            raise click.UsageError(msg)
+    results = [run_job(job, as_json=as_json) for job in calls]
     sys.exit(max(results))
 
 
-def _requested(text: bytes, execution: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The jobs of a Model Runner request: one for each image."""
-    from daskmr.core.request import ImageRequest
-    from daskmr.pipeline.requested import jobs
+def _calls_of_request(
+    text: bytes, image: str | None, typed: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the jobs of a Model Runner request: one for each image."""
+    from daskmr.planning.from_request import calls_from_request, read_request
+    from daskmr.planning.job_file import EXECUTION
 
-    return [{**execution, **job} for job in jobs(ImageRequest.from_json(text), execution["out"])]
+    if image is not None or typed.keys() - set(EXECUTION):
+        msg = "--request cannot be combined with an image, a model or other options"
+        raise click.UsageError(msg)
+    calls = calls_from_request(read_request(text), typed.get("out"))
+    return [
+        {**typed, **{name: value for name, value in call.items() if value is not None}}
+        for call in calls
+    ]
 
 
 def run_job(job: Mapping[str, Any], *, as_json: bool) -> int:
@@ -115,7 +160,7 @@ def run_job(job: Mapping[str, Any], *, as_json: bool) -> int:
     from daskmr.api import run
     from daskmr.core.report import JobReport, JobStatus
     from daskmr.errors import JobError
-    from daskmr.pipeline.describe import report_text
+    from daskmr.views.text import report_text
 
     try:
         with _progress() as on_progress, warnings.catch_warnings():
@@ -127,13 +172,13 @@ def run_job(job: Mapping[str, Any], *, as_json: bool) -> int:
         click.echo(f"error: {error}", err=True)
         report = error.report
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report_text(report))
-    codes = {JobStatus.SUCCESS: 0, JobStatus.PARTIAL: _PARTIAL, JobStatus.FAILED: 1}
-    return codes[report.status]
+    codes = {JobStatus.SUCCESS: 0, JobStatus.PARTIAL: _PARTIAL}
+    return codes.get(report.status, 1)
 
 
 @contextmanager
 def _progress() -> Iterator["OnProgress"]:
-    """A bar on stderr with tiles, speed and time left; nothing when stderr is no terminal."""
+    """Yield a progress callback that draws a bar on stderr when it is a terminal."""
     with click.progressbar(
         length=1, file=sys.stderr, label="tiles", show_pos=True, hidden=not sys.stderr.isatty(),
         item_show_func=lambda item: item,

@@ -1,10 +1,13 @@
-"""Dask clusters that have a name: where a job runs when it is not given an address."""
+"""Dask clusters by name (``KIND:NAME``) instead of by address.
+
+`base` defines them; every other module is one kind.
+"""
 
 from daskmr.clusters.base import NamedCluster
 from daskmr.errors import ClusterError
 from daskmr.registry import Registry
 
-__all__ = ["CLUSTERS", "named"]
+__all__ = ["CLUSTERS", "named_cluster"]
 
 CLUSTERS: Registry[NamedCluster] = Registry(
     kind="cluster",
@@ -16,33 +19,33 @@ CLUSTERS: Registry[NamedCluster] = Registry(
 )
 
 
-def named(place: str) -> NamedCluster | None:
-    """The cluster that ``KIND:NAME`` means; None for an address or ``local``.
+def named_cluster(scheduler: str) -> NamedCluster | None:
+    """Return the cluster of ``KIND:NAME``; None for an address or ``local``.
 
     Parameters
     ----------
-    place
-        ``gateway:NAME``, ``coiled:NAME``, ``kubernetes:NAME``, or a kind that a plug-in brings;
-        ``new`` for a name where the kind can make a cluster for the job.
+    scheduler
+        ``gateway:NAME``, ``coiled:NAME``, ``kubernetes:NAME``, or a kind of a plug-in; the name
+        ``new`` creates a cluster for the job, if the kind can.
 
     Raises
     ------
     UnknownNameError
-        When no kind has that name.
+        If no kind has that name.
     ClusterError
-        When there is no name.
+        If the name is missing.
 
     Examples
     --------
-    >>> named("tcp://127.0.0.1:8786"), named("local")
+    >>> named_cluster("tcp://127.0.0.1:8786"), named_cluster("local")
     (None, None)
-    >>> named("gateway:new")
+    >>> named_cluster("gateway:new")
     GatewayCluster(name='new')
     """
-    kind, colon, name = place.partition(":")
+    kind, colon, name = scheduler.partition(":")
     if not colon or name.startswith("//") or name.isdecimal():
         return None
     if not name:
-        msg = f"scheduler: {place!r} has no name after the colon"
+        msg = f"scheduler: {scheduler!r} has no name after the colon"
         raise ClusterError(msg)
     return CLUSTERS.build(kind, {"name": name})

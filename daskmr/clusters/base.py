@@ -1,4 +1,4 @@
-"""What a named cluster is, and what all kinds share."""
+"""The interface of named clusters, and the translation of their libraries' errors."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,55 +6,55 @@ from typing import Any, Protocol
 
 from daskmr.errors import ClusterError
 
-_USUAL: tuple[type[Exception], ...] = (OSError, TimeoutError, ValueError, RuntimeError)
+_COMMON_ERRORS: tuple[type[Exception], ...] = (OSError, TimeoutError, ValueError, RuntimeError)
 
 NEW = "new"
-"""The name of a cluster that is made for a job, and ends with it."""
+"""Name of a cluster that is created for a job and ends with it."""
 
 
 class NamedCluster(Protocol):
-    """A cluster under a name; plain data (see `daskmr.registry.plugin`)."""
+    """A cluster with a name; plain data (see `daskmr.registry.plugin`)."""
 
     name: str
-    """Of the cluster."""
+    """Name of the cluster."""
 
     def client(self, *, max_workers: int) -> AbstractContextManager[Any]:
-        """A distributed.Client of the cluster, for as long as the block runs.
+        """Return a context manager of a `distributed.Client` of the cluster.
 
-        Only what was made for the block ends with it.
+        A cluster that is created on entry ends at exit; any other keeps running.
 
         Parameters
         ----------
         max_workers
-            Most workers of a cluster that is made here: it grows and shrinks with the work. One
-            that runs already is left as it is.
+            Maximal workers of a created cluster, which scales with the work. A running cluster is
+            not scaled.
 
         Raises
         ------
         ClusterError
-            When there is no such cluster, it does not come up, or what talks to it is missing.
+            If the cluster does not exist or does not start, or its library is not installed.
         """
 
 
 @contextmanager
-def refused(place: str, package: str, *errors: type[Exception]) -> Iterator[None]:
-    """Tell what a library objects to as one error.
+def translate_errors(scheduler: str, extra: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise the errors of a library as `ClusterError`.
 
     Parameters
     ----------
-    place
-        What the user asked for.
-    package
-        Extra of daskmr that brings the library.
+    scheduler
+        ``KIND:NAME``, for the message.
+    extra
+        Extra of daskmr that installs the library.
     errors
-        What the library raises.
+        Exceptions of the library.
     """
     try:
         yield
     except ImportError as error:
-        msg = f"{place}: install daskmr[{package}] ({error})"
+        msg = f"{scheduler}: install daskmr[{extra}] ({error})"
         raise ClusterError(msg) from error
-    except (*_USUAL, *errors) as error:
-        words = " ".join(str(error).split()) or type(error).__name__
-        msg = f"{place}: {words[:500]}"
+    except (*_COMMON_ERRORS, *errors) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{scheduler}: {text[:500]}"
         raise ClusterError(msg) from error

@@ -4,22 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from daskmr.clusters.base import NEW, refused
+from daskmr.clusters.base import NEW, translate_errors
 from daskmr.registry import plugin
 
 
 @plugin
 class CoiledCluster:
-    """A cluster of Coiled: the running one of a name, or one that is made under it.
+    """A cluster of Coiled: the running one of a name, or a new one with it.
 
-    Software is what Coiled finds here (package sync), or ``coiled.software`` of `dask.config`.
+    Its software is copied from this environment (package sync), or set by ``coiled.software`` of
+    `dask.config`.
     """
 
     name: str
-    """Of the cluster; ``new`` for one that ends with the job."""
+    """Name of the cluster; ``new`` for one that ends with the job."""
 
     def options(self, max_workers: int) -> dict[str, Any]:
-        """Arguments of ``coiled.Cluster``."""
+        """Return the arguments of ``coiled.Cluster``."""
         is_new = self.name == NEW
         return {
             "name": None if is_new else self.name,
@@ -31,19 +32,19 @@ class CoiledCluster:
 
     @contextmanager
     def client(self, *, max_workers: int) -> Iterator[Any]:
-        """A client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
-        place = f"coiled:{self.name}"
-        with refused(place, "coiled"):
+        """Yield a client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
+        scheduler = f"coiled:{self.name}"
+        with translate_errors(scheduler, "coiled"):
             import coiled
             from coiled.errors import ClusterCreationError
-        with refused(place, "coiled", ClusterCreationError):
+        with translate_errors(scheduler, "coiled", ClusterCreationError):
             cluster = coiled.Cluster(**self.options(max_workers))
         with cluster, cluster.get_client() as client:
             yield client
 
 
 def software(name: str = "daskmr") -> dict[str, Any]:
-    """Arguments of ``coiled.create_software_environment`` for workers that run jobs.
+    """Return the arguments of ``coiled.create_software_environment`` for workers that run jobs.
 
     Examples
     --------
@@ -52,5 +53,5 @@ def software(name: str = "daskmr") -> dict[str, Any]:
     """
     from importlib.metadata import version
 
-    here = {package: version(package) for package in ("daskmr", "dask", "distributed")}
-    return {"name": name, "pip": [f"{package}=={said}" for package, said in here.items()]}
+    versions = {package: version(package) for package in ("daskmr", "dask", "distributed")}
+    return {"name": name, "pip": [f"{package}=={number}" for package, number in versions.items()]}

@@ -4,36 +4,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from daskmr.clusters.base import NEW, refused
+from daskmr.clusters.base import NEW, translate_errors
 from daskmr.registry import plugin
 
 
 @plugin
 class GatewayCluster:
-    """A cluster of a dask-gateway server: one that runs, or ``new`` for one of the job's own.
+    """A cluster of a dask-gateway server: a running one, or ``new`` for one that ends with the job.
 
-    Address, proxy and authentication are those of the ``gateway`` section of `dask.config`, options
-    of a new cluster those of ``gateway.cluster.options`` there.
+    The ``gateway`` section of `dask.config` sets address, proxy and authentication, and its
+    ``cluster.options`` the options of a new cluster.
     """
 
     name: str
-    """Of the cluster, as ``Gateway().list_clusters()`` tells it; or ``new``."""
+    """Name of the cluster in ``Gateway().list_clusters()``; or ``new``."""
 
     @contextmanager
     def client(self, *, max_workers: int) -> Iterator[Any]:
-        """A client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
-        place = f"gateway:{self.name}"
-        with refused(place, "gateway"):
+        """Yield a client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
+        scheduler = f"gateway:{self.name}"
+        with translate_errors(scheduler, "gateway"):
             from aiohttp import ClientError
             from dask_gateway import Gateway, GatewayClusterError, GatewayServerError
         errors = (ClientError, GatewayClusterError, GatewayServerError)
-        with refused(place, "gateway", *errors):
+        with translate_errors(scheduler, "gateway", *errors):
             gateway = Gateway()
         with gateway:
-            with refused(place, "gateway", *errors):
+            with translate_errors(scheduler, "gateway", *errors):
                 cluster = self._cluster(gateway, max_workers)
             try:
-                with refused(place, "gateway", *errors):
+                with translate_errors(scheduler, "gateway", *errors):
                     client = cluster.get_client(set_as_default=False)
                 with client:
                     yield client

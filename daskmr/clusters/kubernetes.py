@@ -1,25 +1,25 @@
-"""Clusters that the Dask operator keeps on Kubernetes."""
+"""Clusters of the Dask operator on Kubernetes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from daskmr.clusters.base import refused
+from daskmr.clusters.base import translate_errors
 from daskmr.registry import plugin
 
 
 @plugin
 class KubernetesCluster:
-    """A ``DaskCluster`` resource of the Dask operator; it is neither made nor ended here.
+    """A ``DaskCluster`` resource of the Dask operator; it is neither created nor deleted here.
 
-    Cluster and credentials are those of the current context of kubectl, or of the pod.
+    Kubernetes cluster and credentials are those of the current context of kubectl, or of the pod.
     """
 
     name: str
     """``NAME``, or ``NAMESPACE/NAME``."""
 
     def options(self) -> dict[str, Any]:
-        """Arguments of ``KubeCluster.from_name``.
+        """Return the arguments of ``KubeCluster.from_name``.
 
         Examples
         --------
@@ -27,17 +27,19 @@ class KubernetesCluster:
         {'name': 'mr', 'namespace': 'imagery', 'shutdown_on_close': False, 'quiet': True}
         """
         namespace, _, name = self.name.rpartition("/")
-        said = {"namespace": namespace} if namespace else {}
-        return {"name": name, **said, "shutdown_on_close": False, "quiet": True}
+        options = {"namespace": namespace} if namespace else {}
+        return {"name": name, **options, "shutdown_on_close": False, "quiet": True}
 
     @contextmanager
     def client(self, *, max_workers: int) -> Iterator[Any]:
-        """A client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
-        place = f"kubernetes:{self.name}"
-        with refused(place, "kubernetes"):
+        """Yield a client of the cluster; see `daskmr.clusters.base.NamedCluster`."""
+        scheduler = f"kubernetes:{self.name}"
+        with translate_errors(scheduler, "kubernetes"):
             from dask_kubernetes.operator import KubeCluster
+            from httpx import HTTPError
             from kr8s import APITimeoutError, NotFoundError, ServerError
-        with refused(place, "kubernetes", APITimeoutError, NotFoundError, ServerError):
+        faults = (APITimeoutError, HTTPError, NotFoundError, ServerError)
+        with translate_errors(scheduler, "kubernetes", *faults):
             cluster = KubeCluster.from_name(**self.options())
         with cluster, cluster.get_client() as client:
             yield client

@@ -12,8 +12,20 @@ MAX_BYTES = 256 * 2**10
 _MAX_DEPTH = 40
 
 
-def document(text: object) -> dict[str, Any]:
-    """The JSON object that is meant: small, shallow, all of it such that JSON can say it."""
+def parse_document(text: object) -> dict[str, Any]:
+    """Parse the JSON object of a request.
+
+    Parameters
+    ----------
+    text
+        JSON as text or bytes, or a mapping of plain values.
+
+    Raises
+    ------
+    RequestError
+        When it is no JSON object, larger than `MAX_BYTES`, nested too deeply, has a key twice, or
+        values that JSON does not have (NaN, half a surrogate pair).
+    """
     try:
         return _read(text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -30,7 +42,9 @@ def _read(text: object) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         msg = f"{len(raw):,} bytes, more than {MAX_BYTES:,}"
         raise ValueError(msg)
-    value = json.loads(raw, object_pairs_hook=_once, parse_constant=_number, parse_float=_number)
+    value = json.loads(
+        raw, object_pairs_hook=_unique_keys, parse_constant=_number, parse_float=_number
+    )
     if not isinstance(value, dict) or _depth(value) > _MAX_DEPTH:
         msg = f"it is of type {type(value).__name__}, or nested deeper than {_MAX_DEPTH}"
         raise TypeError(msg)
@@ -38,14 +52,14 @@ def _read(text: object) -> dict[str, Any]:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             msg = f"key {repr(name)[:80]} stands twice"
             raise ValueError(msg)
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 def _number(text: str) -> float:

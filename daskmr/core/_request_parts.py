@@ -1,4 +1,4 @@
-"""The pieces of a request, each strict in what it takes."""
+"""The parts of a request, validated strictly."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -27,12 +27,12 @@ _SIDES = re.compile(r"[0-9]{1,9}(x[0-9]{1,9})?", re.IGNORECASE)
 
 
 def upper(value: Any) -> Any:
-    """Text in upper case; anything else as it is."""
+    """Return text in upper case; anything else as it is."""
     return value.upper() if isinstance(value, str) else value
 
 
-def filled(value: Any) -> Any:
-    """Something that is not empty."""
+def require_filled(value: Any) -> Any:
+    """Return something that is not empty."""
     if not (value.strip() if isinstance(value, str) else value):
         msg = "is empty"
         raise ValueError(msg)
@@ -61,15 +61,38 @@ def _plain(size: Size) -> int | list[int]:
 
 
 Upper = BeforeValidator(upper)
-Filled = Annotated[str, AfterValidator(filled)]
+Filled = Annotated[str, AfterValidator(require_filled)]
 Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]
-Pixels = Annotated[Size, BeforeValidator(_size), PlainSerializer(_plain)]
+PixelSize = Annotated[Size, BeforeValidator(_size), PlainSerializer(_plain)]
 Arn = Annotated[str, Field(pattern=_ARN)]
-Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+StrictShare = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
-class Part(BaseModel):
-    """A piece of a request: frozen, in camelCase or snake_case, null as good as left out."""
+def _known(kind: str) -> AfterValidator:
+    """Return a check that a name is one of a kind of plug-in.
+
+    The names are in the validation context, by kind; without them any name will do.
+    """
+
+    def check(value: str, info: ValidationInfo) -> str:
+        names = (info.context or {}).get(kind)
+        if names is not None and value not in names:
+            msg = f"is none of {', '.join(names)}"
+            raise ValueError(msg)
+        return value
+
+    return AfterValidator(check)
+
+
+_NAME = Field(pattern=r"^[A-Z][A-Z0-9_-]{0,63}$")
+EndpointKind = Annotated[str, _NAME, Upper, _known("endpoint")]
+MergeName = Annotated[str, _NAME, Upper, _known("merge")]
+FormatName = Annotated[str, _NAME, Upper, _known("tile format")]
+CompressionName = Annotated[str, _NAME, Upper, _known("compression")]
+
+
+class RequestPart(BaseModel):
+    """Part of a request: frozen; keys in camelCase or snake_case; null counts as missing."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -81,30 +104,32 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _spelled_once(cls, value: Any) -> Any:
+    def _reject_duplicates(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         names = {name: to_camel(name) for name in cls.model_fields}
-        said = {names.get(name, name): value for name, value in value.items()}
-        if len(said) < len(value):
+        fields = {names.get(name, name): value for name, value in value.items()}
+        if len(fields) < len(value):
             msg = "a name stands twice, in camelCase and in snake_case"
             raise ValueError(msg)
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @model_serializer(mode="wrap")
-    def _told(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is said; text, lists and objects that are empty are left out."""
-        said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if value not in (None, "", (), [], {})}
+    def _serialize(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the fields as plain values, without empty text, lists and objects."""
+        fields: dict[str, Any] = write(self)
+        return {
+            name: value for name, value in fields.items() if value not in (None, "", (), [], {})
+        }
 
 
-class Processor(Part):
-    """Which model answers."""
+class Processor(RequestPart):
+    """The model that runs."""
 
-    type: Annotated[Literal["SM_ENDPOINT", "HTTP_ENDPOINT"], Upper] = "SM_ENDPOINT"
-    """How it is reached."""
+    type: EndpointKind = "SM_ENDPOINT"
+    """How it is reached: SM_ENDPOINT, HTTP_ENDPOINT, or a kind of endpoint of another package."""
     name: Filled
-    """SageMaker endpoint or URL; never a module."""
+    """SageMaker endpoint, URL, or address of another kind of endpoint; never a module."""
     assumed_role: Arn = ""
     """Role to call it with."""
 
@@ -118,7 +143,7 @@ class Processor(Part):
         return name
 
 
-class S3Output(Part):
+class S3Output(RequestPart):
     """Results as files in a bucket."""
 
     type: Literal["S3"]
@@ -128,7 +153,7 @@ class S3Output(Part):
     assumed_role: Arn = ""
 
 
-class KinesisOutput(Part):
+class KinesisOutput(RequestPart):
     """Results as records of a stream."""
 
     type: Literal["Kinesis"]
@@ -141,27 +166,25 @@ class KinesisOutput(Part):
 Output = Annotated[S3Output | KinesisOutput, Field(discriminator="type")]
 
 
-class Merging(Part):
-    """How duplicates are merged (``algorithm`` of a FEATURE_DISTILLATION step)."""
+class Merging(RequestPart):
+    """Algorithm that merges duplicates (``algorithm`` of a FEATURE_DISTILLATION step)."""
 
-    algorithm_type: Annotated[
-        Literal["NMS", "SOFT_NMS", "NONE", "NMM", "WBF", "EDGE_AWARE"], Upper
-    ] = "NMS"
-    iou_threshold: Share = 0.75
+    algorithm_type: MergeName = "NMS"
+    iou_threshold: StrictShare = 0.75
     """Overlap above which two boxes are one object."""
-    skip_box_threshold: Share = 0.0001
+    skip_box_threshold: StrictShare = 0.0001
     """Score below which SOFT_NMS leaves a box out."""
     sigma: Annotated[float, Field(gt=0, strict=True)] = 0.1
-    """How softly SOFT_NMS lowers scores."""
+    """Width of the Gaussian by which SOFT_NMS lowers scores."""
     method: Literal["gaussian", "linear"] | None = None
-    """How SOFT_NMS lowers scores; Model Runner knows neither this nor what follows."""
+    """Function by which SOFT_NMS lowers scores; Model Runner has no field from here on."""
     metric: Literal["iou", "ios"] | None = None
     """Overlap as intersection over union, or over the smaller one."""
     class_aware: Annotated[bool, Field(strict=True)] | None = None
-    """Whether only features of one class are compared."""
+    """True when only features of one class are compared."""
     class_groups: tuple[tuple[str, ...], ...] = ()
     """Classes that are compared with one another all the same."""
-    class_thresholds: dict[str, Share] = {}
+    class_thresholds: dict[str, StrictShare] = {}
     """`iou_threshold` of single classes."""
     score_threshold: Annotated[float, Field(strict=True)] | None = None
     """Score below which features are left out."""
@@ -171,32 +194,35 @@ class Merging(Part):
     """Most features of the result."""
     distance_px: Annotated[float, Field(ge=0, strict=True)] | None = None
     """Distance up to which points are one object."""
-    cover_threshold: Share | None = None
+    cover_threshold: StrictShare | None = None
     """Part of a cut feature that a complete one of EDGE_AWARE must cover."""
-    trace_threshold: Share | None = None
-    """How well cut features of EDGE_AWARE must agree on what both their tiles see."""
+    trace_threshold: StrictShare | None = None
+    """Overlap of cut features of EDGE_AWARE, within the strip that their tiles share, above which
+    they are one object."""
 
     @model_validator(mode="before")
     @classmethod
-    def _usual(cls, value: Any) -> Any:
-        """EDGE_AWARE has a usual overlap of its own."""
-        said = value if isinstance(value, dict) else {}
-        kind = upper(said.get("algorithmType", said.get("algorithm_type")))
-        given = {name: said.get(name) for name in ("iou_threshold", "iouThreshold")}
-        if kind != "EDGE_AWARE" or any(overlap is not None for overlap in given.values()):
+    def _default_overlap(cls, value: Any) -> Any:
+        """Set the default overlap of EDGE_AWARE, which differs from that of the others."""
+        fields = value if isinstance(value, dict) else {}
+        kind = upper(fields.get("algorithmType", fields.get("algorithm_type")))
+        overlaps = {name: fields.get(name) for name in ("iou_threshold", "iouThreshold")}
+        if kind != "EDGE_AWARE" or any(overlap is not None for overlap in overlaps.values()):
             return value
-        return {**{k: v for k, v in said.items() if k not in given}, "iouThreshold": 0.5}
+        return {**{k: v for k, v in fields.items() if k not in overlaps}, "iouThreshold": 0.5}
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is said beyond the algorithm and the overlap, as fields of the algorithm's class."""
+        """Options beside algorithm and overlap, as fields of the algorithm's class."""
         softly = {"skip_box_threshold", "sigma"} if self.algorithm_type == "SOFT_NMS" else set()
         usual = {"algorithm_type", "iou_threshold", "skip_box_threshold", "sigma"} - softly
-        said = {name: getattr(self, name) for name in type(self).model_fields if name not in usual}
-        return {name: value for name, value in said.items() if value not in (None, (), {})}
+        fields = {
+            name: getattr(self, name) for name in type(self).model_fields if name not in usual
+        }
+        return {name: value for name, value in fields.items() if value not in (None, (), {})}
 
 
-class Step(Part):
+class Step(RequestPart):
     """One step of post-processing."""
 
     step: Annotated[Literal["FEATURE_DISTILLATION"], Upper]

@@ -11,7 +11,7 @@ Boxes = NDArray[np.float64]
 
 
 def area(boxes: Boxes) -> NDArray[np.float64]:
-    """Area of each box.
+    """Return the area of each box.
 
     Parameters
     ----------
@@ -20,15 +20,15 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
 
     Returns
     -------
-    Shape (N,), square pixels; 0 for a box that is turned inside out.
+    Shape (N,), square pixels; 0 for a box with a negative width or height.
     """
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    found: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
-    return found
+    areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
-    """Intersection over union of box i of *first* with box i of *second*.
+    """Return intersection over union of box i of *first* with box i of *second*.
 
     Parameters
     ----------
@@ -49,24 +49,24 @@ def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     sides = np.maximum(high - low, 0.0)
     shared = sides[:, 0] * sides[:, 1]
     union = area(first) + area(second) - shared
-    found: NDArray[np.float64] = np.zeros_like(shared)
-    np.divide(shared, union, out=found, where=union > 0)
-    return found
+    ratios: NDArray[np.float64] = np.zeros_like(shared)
+    np.divide(shared, union, out=ratios, where=union > 0)
+    return ratios
 
 
 def shift(boxes: Boxes, *, x: float, y: float) -> Boxes:
-    """The boxes moved by x columns and y rows (tile frame to image frame)."""
+    """Return the boxes moved by x columns and y rows (tile frame to image frame)."""
     moved: Boxes = boxes + np.array([x, y, x, y], dtype=np.float64)
     return moved
 
 
 def bounds(geometries: NDArray[Any]) -> Boxes:
-    """Box of each shapely geometry, shape (N, 4); NaN for an empty one."""
-    found: Boxes = shapely.bounds(geometries).reshape(-1, 4)
-    return found
+    """Return the box of each shapely geometry, shape (N, 4); NaN for an empty one."""
+    boxes: Boxes = shapely.bounds(geometries).reshape(-1, 4)
+    return boxes
 
 
 def polygons(boxes: Boxes) -> NDArray[Any]:
-    """The boxes as shapely polygons, shape (N,)."""
-    made: NDArray[Any] = np.asarray(shapely.box(*boxes.T), dtype=object).reshape(-1)
-    return made
+    """Return the boxes as shapely polygons, shape (N,)."""
+    shapes: NDArray[Any] = np.asarray(shapely.box(*boxes.T), dtype=object).reshape(-1)
+    return shapes

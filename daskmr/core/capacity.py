@@ -1,6 +1,6 @@
-"""How many calls endpoints stand, and how many a job would make: the ancestor's arithmetic.
+"""Concurrent calls that endpoints can take and that jobs make: Model Runner's arithmetic.
 
-The rules and their defaults are Model Runner's, so that an endpoint tuned for it is used as before.
+Rules and defaults are Model Runner's, so that an endpoint tuned for it is used as before.
 """
 
 import hashlib
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from daskmr.errors import RequestError
 
 PER_INSTANCE = 2
-"""Calls that one instance stands, when its endpoint carries no tag."""
+"""Concurrent calls of one instance, when its endpoint carries no tag."""
 CONCURRENCY_TAG = "osml:instance-concurrency"
-"""Tag of an endpoint: calls that one of its instances stands."""
+"""Tag of an endpoint: concurrent calls of one of its instances."""
 UNKNOWN_REGIONS = 20
-"""Regions that a job is taken for when nobody has counted them."""
+"""Assumed number of regions of a job that is not planned yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,46 +28,46 @@ class Variant:
     instances: int = 0
     """Instances in service."""
     max_concurrency: int | None = None
-    """Calls that a serverless variant stands; None for one with instances."""
+    """Concurrent calls of a serverless variant; None for one with instances."""
 
     def capacity(self, per_instance: int) -> int:
-        """Calls that the variant stands."""
+        """Return the concurrent calls that the variant can take."""
         if self.max_concurrency is not None:
             return self.max_concurrency
         return self.instances * per_instance
 
 
 def per_instance(tags: Mapping[str, str], default: int = PER_INSTANCE) -> int:
-    """Calls that one instance stands, by the tags of its endpoint.
+    """Return the concurrent calls of one instance, by the tags of its endpoint.
 
     Examples
     --------
     >>> per_instance({"osml:instance-concurrency": "5"}), per_instance({CONCURRENCY_TAG: "many"})
     (5, 2)
     """
-    said = tags.get(CONCURRENCY_TAG, "").strip()
-    return int(said) if said.isdecimal() and int(said) > 0 else default
+    value = tags.get(CONCURRENCY_TAG, "").strip()
+    return int(value) if value.isdecimal() and int(value) > 0 else default
 
 
 def capacity(variants: Sequence[Variant], each: int, only: str = "") -> int:
-    """Calls that an endpoint stands.
+    """Return the concurrent calls that an endpoint can take.
 
     Parameters
     ----------
     variants
         All its variants.
     each
-        Calls that one instance stands.
+        Concurrent calls of one instance.
     only
-        The variant that is called; all of them when empty. An unknown one stands none.
+        The variant that is called; all of them when empty. An unknown one takes none.
     """
     return sum(v.capacity(each) for v in variants if only in {"", v.name})
 
 
 def target(most: int, share: float) -> int:
-    """The part of a capacity that is used (``CAPACITY_TARGET_PERCENTAGE``), at least one call.
+    """Return the part of a capacity to use (``CAPACITY_TARGET_PERCENTAGE``), at least one call.
 
-    A share of nothing or less means all.
+    A share of 0 or less means all.
 
     Examples
     --------
@@ -78,17 +78,17 @@ def target(most: int, share: float) -> int:
 
 
 def image_load(n_regions: int | None, workers: int) -> int:
-    """Calls that an image is expected to have in flight, all its regions at once."""
+    """Return the expected concurrent calls of an image, all its regions at once."""
     return (UNKNOWN_REGIONS if n_regions is None else n_regions) * workers
 
 
 def available(most: int, share: float, running: Sequence[int]) -> int:
-    """Calls that further images may make beside the loads of those that run."""
+    """Return the concurrent calls left for further images, beside the loads of running ones."""
     return target(most, share) - sum(running)
 
 
 def choose_variant(variants: Sequence[Variant], key: str) -> str:
-    """The variant that one image is sent to: by weight, and always the same one for the same key.
+    """Choose the variant for one image: by weight, the same one for the same key.
 
     Parameters
     ----------
@@ -111,8 +111,9 @@ def choose_variant(variants: Sequence[Variant], key: str) -> str:
         raise RequestError(msg)
     digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest()
     drawn = int.from_bytes(digest) / 2**64 * sum(weights)
-    for variant in variants:
+    weighted = [variant for variant in variants if variant.weight > 0]
+    for variant in weighted:
         drawn -= variant.weight
         if drawn < 0:
             return variant.name
-    return variants[-1].name
+    return weighted[-1].name  # rounding has left nothing for it

@@ -1,4 +1,4 @@
-"""What is said of a job to the outside: Model Runner's status messages, as values.
+"""Status events of jobs: Model Runner's status messages, as values.
 
 Names and types are those that its subscribers filter by. Durations are milliseconds everywhere,
 failed tiles are JSON, and every text is bounded, so that no event is too large to be sent.
@@ -18,16 +18,16 @@ from daskmr.core.grid import Window
 MAX_TEXT_BYTES = 2048
 """Most bytes of one text of an event, but for its message."""
 MAX_MESSAGE_BYTES = 8192
-"""Most bytes of the sentence for people."""
+"""Most bytes of the message."""
 MAX_TILES_BYTES = 32 * 2**10
 """Most bytes of the list of failed tiles."""
 SOURCE = "daskmr"
-"""Who speaks, in an entry of EventBridge."""
+"""``Source`` of an entry of EventBridge."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
 
 
 class Status(StrEnum):
-    """Model Runner's words, and CANCELED."""
+    """Model Runner's statuses of images and regions, and CANCELED."""
 
     STARTED = "STARTED"
     IN_PROGRESS = "IN_PROGRESS"
@@ -38,43 +38,12 @@ class Status(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes after it."""
+        """True for a status that no other follows."""
         return self not in {Status.STARTED, Status.IN_PROGRESS}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionCounts:
-    """Regions of an image by how they ended."""
-
-    total: int
-    """All that are to be run."""
-    success: int = 0
-    """Those without a failed tile."""
-    partial: int = 0
-    """Those with some failed tiles."""
-    failed: int = 0
-    """Those in which every tile failed."""
-
-    @property
-    def status(self) -> Status:
-        """What the image is, by its regions; one that has none is a success.
-
-        Examples
-        --------
-        >>> str(RegionCounts(total=3, success=2, failed=1).status)
-        'PARTIAL'
-        >>> str(RegionCounts(total=3, success=2).status), str(RegionCounts(total=0).status)
-        ('IN_PROGRESS', 'SUCCESS')
-        """
-        if self.success + self.partial + self.failed < self.total:
-            return Status.IN_PROGRESS
-        if self.success >= self.total:
-            return Status.SUCCESS
-        return Status.FAILED if self.failed >= self.total else Status.PARTIAL
-
-
 def region_status(n_failed: int, n_tiles: int) -> Status:
-    """What a region that has ended is, by its tiles.
+    """Return the status of a region that has ended, by its tiles.
 
     Examples
     --------
@@ -88,32 +57,30 @@ def region_status(n_failed: int, n_tiles: int) -> Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusEvent:
-    """One thing that became known of an image of a job, or of one of its regions."""
+    """A change of the state of an image of a job, or of one of its regions."""
 
     job_id: str
     """Name of the job."""
     status: Status
-    """What the image, or the region, is now."""
+    """Status of the image, or of the region."""
     message: str
-    """One sentence for people."""
+    """One sentence for users."""
     time_ms: int
     """When, in milliseconds since 1970 (UTC)."""
     image_url: str = ""
     """The image; empty when the request was refused before it was known."""
     region_id: str = ""
-    """The region; empty when it is the whole image that is spoken of."""
+    """The region; empty for an event of the whole image."""
     model_name: str = ""
     """Endpoint or model."""
     progress: int | None = None
-    """How much of the image is done, in percent; None when nobody has counted."""
+    """Part of the image that is done, percent; None when unknown."""
     duration_ms: int | None = None
     """Milliseconds since the start; None when it was not measured."""
-    regions: RegionCounts | None = None
-    """Regions of the image; None before they are planned."""
     failed_tiles: tuple[Window, ...] = ()
     """Tiles that failed, of the region or of the image."""
     round: int = 0
-    """How often failed tiles of the job were asked about again before."""
+    """Number of earlier rounds that ran failed tiles of the job again."""
 
     @property
     def image_id(self) -> str:
@@ -122,41 +89,34 @@ class StatusEvent:
 
     @property
     def id(self) -> str:
-        """Name of the event: the same whoever says the same of the same job."""
-        said = (self.job_id, self.image_url, self.region_id, self.status, self.round, self.progress)
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the last event of its image."""
-        return self.status.is_over and not self.region_id
+        """Name of the event: equal for equal events of a job, whatever process publishes them."""
+        key = (self.job_id, self.image_url, self.region_id, self.status, self.round, self.progress)
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, of which `from_dict` makes the event again."""
+        """Return plain JSON values, which `from_dict` reads."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_dict(cls, said: dict[str, Any]) -> Self:
-        """The event behind plain JSON values; those of a later version are left out.
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the event of plain JSON values; fields of later versions are ignored.
 
         Raises
         ------
         ValueError, TypeError
             When they are not those of an event.
         """
-        known = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
+        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         known["status"] = Status(known.get("status", ""))
         known["failed_tiles"] = tuple(Window(**tile) for tile in known.get("failed_tiles", ()))
-        if known.get("regions") is not None:
-            known["regions"] = RegionCounts(**known["regions"])
         return cls(**known)
 
 
 class History:
-    """What was said of one job.
+    """Published events of one job, to leave out repetitions.
 
-    Nothing is said twice, nothing of an image after its end (it fails once only), and progress
-    never goes back.
+    No event is published twice, none of an image after its end (it fails once only), and progress
+    never decreases.
     """
 
     def __init__(self) -> None:
@@ -165,7 +125,7 @@ class History:
         self._progress: dict[tuple[str, int], int] = {}
 
     def add(self, event: StatusEvent) -> None:
-        """Note that an event was said."""
+        """Record a published event."""
         about = (event.image_url, event.round)
         self._ids.add(event.id)
         if not event.region_id:
@@ -174,7 +134,7 @@ class History:
             self._progress[about] = max(self._progress.get(about, -1), event.progress)
 
     def is_news(self, event: StatusEvent) -> bool:
-        """Whether an event says anything after those that were said."""
+        """Return whether an event adds to the published ones."""
         about = (event.image_url, event.round)
         last = self._status.get(about)
         if event.id in self._ids or (last is not None and last.is_over):
@@ -189,7 +149,7 @@ class History:
 
 
 def tiles_json(tiles: Sequence[Window]) -> str:
-    """Failed tiles as JSON, as many as there is room for.
+    """Return failed tiles as JSON, as many as there is room for.
 
     Each is an object of one member: its number, and its first row and column, height and width.
 
@@ -210,9 +170,9 @@ def tiles_json(tiles: Sequence[Window]) -> str:
 
 
 def attributes(event: StatusEvent) -> dict[str, str]:
-    """The attributes that subscribers filter by; what is empty is left out.
+    """Return the attributes that subscribers filter by, without empty ones.
 
-    A duration of nothing is told of what has ended only: nothing has been measured before.
+    A duration of 0 is left out until the image or region has ended: it was not measured before.
 
     Examples
     --------
@@ -222,7 +182,7 @@ def attributes(event: StatusEvent) -> dict[str, str]:
     """
     is_timed = event.duration_ms is not None and (event.duration_ms or event.status.is_over)
     n_failed = len(event.failed_tiles)
-    said = {
+    texts = {
         "status": str(event.status),
         "job_id": event.job_id,
         "image_status": "" if event.region_id else str(event.status),
@@ -235,18 +195,18 @@ def attributes(event: StatusEvent) -> dict[str, str]:
         "event_id": event.id,
     }
     most = {"failed_tiles": MAX_TILES_BYTES}
-    plain = {name: bounded(said[name], most.get(name, MAX_TEXT_BYTES)) for name in said}
+    plain = {name: bound_text(texts[name], most.get(name, MAX_TEXT_BYTES)) for name in texts}
     return {name: value for name, value in plain.items() if value.strip()}
 
 
 def body(event: StatusEvent) -> str:
-    """The sentence for people, as Model Runner's messages begin."""
+    """Return the message, which begins as Model Runner's do."""
     text = f"StatusMonitor update: {event.status} {event.job_id}: {event.message}"
-    return bounded(text, MAX_MESSAGE_BYTES)
+    return bound_text(text, MAX_MESSAGE_BYTES)
 
 
 def sns_message(event: StatusEvent) -> dict[str, Any]:
-    """``Message`` and ``MessageAttributes`` of SNS; every attribute is a String."""
+    """Return ``Message`` and ``MessageAttributes`` of SNS; every attribute is a String."""
     return {
         "Message": body(event),
         "MessageAttributes": {
@@ -257,7 +217,7 @@ def sns_message(event: StatusEvent) -> dict[str, Any]:
 
 
 def eventbridge_entry(event: StatusEvent, bus: str) -> dict[str, Any]:
-    """One entry of ``PutEvents``: the attributes as they are in SNS, but for numbers as numbers.
+    """Return an entry of ``PutEvents``: the attributes of SNS, with numbers as JSON numbers.
 
     Parameters
     ----------
@@ -279,12 +239,12 @@ def eventbridge_entry(event: StatusEvent, bus: str) -> dict[str, Any]:
     }
 
 
-def bounded(text: str, n_bytes: int) -> str:
-    r"""Text that any service takes: on one line, without control characters, and not too long.
+def bound_text(text: str, n_bytes: int) -> str:
+    r"""Return text on one line, without control characters, of at most `n_bytes` bytes in UTF-8.
 
     Examples
     --------
-    >>> bounded("one\r\ntwo", 100), bounded("tröt", 3)
+    >>> bound_text("one\r\ntwo", 100), bound_text("tröt", 3)
     ('one two', 'tr')
     """
     plain = _CONTROL.sub(" ", text).encode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """The feature table: one row a detection, the same columns everywhere.
 
 In pixels (``crs`` is None) a table has the columns of `COLUMNS`, and `geometry` in full-image
-pixels. Geolocation makes the world's table of it: there `geometry` is lon, lat, height, the pixel
+pixels. Geolocation derives the world table from it: there `geometry` is lon, lat, height, the pixel
 geometry is kept as `image_geometry`, and the box becomes the one column `image_bbox`.
 """
 
@@ -43,14 +43,14 @@ COLUMNS: Mapping[str, Any] = {
 """Columns beside `geometry`, with their dtypes."""
 
 CANONICAL = ["tile_row", "tile_col", "answer_index"]
-"""Sort keys that give any set of features one order, whoever found them and when."""
+"""Sort keys that give a set of features one order, independent of workers and time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
-    """What a model answered for one tile, decoded; N detections in tile pixels.
+    """Decoded answer of a model to one tile: N detections in tile pixels.
 
-    Plain columns and no table: a table a tile would cost more than reading the tile.
+    Plain columns: a table for each tile would cost more than reading the tile.
     """
 
     geometry: NDArray[Any]
@@ -74,47 +74,47 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """The detections of one tile, and where and when they were made."""
+    """The detections of one tile, with the tile and the time."""
 
     tile: Window
     """The tile, in the full image."""
     inferred_at: str
     """ISO 8601, UTC."""
     detections: Detections
-    """What the model answered."""
+    """The decoded answer."""
 
 
 def gather(sightings: Sequence[Sighting]) -> gpd.GeoDataFrame:
-    """One table in full-image pixels of the detections of many tiles, in canonical order."""
-    seen = sorted(
+    """Return one table in full-image pixels of the detections of many tiles, in canonical order."""
+    answered = sorted(
         (s for s in sightings if len(s.detections)), key=lambda s: (s.tile.row, s.tile.col)
     )
-    if not seen:
+    if not answered:
         return empty()
-    counts = [len(s.detections) for s in seen]
-    rows = np.repeat([s.tile.row for s in seen], counts)
-    cols = np.repeat([s.tile.col for s in seen], counts)
+    counts = [len(s.detections) for s in answered]
+    rows = np.repeat([s.tile.row for s in answered], counts)
+    cols = np.repeat([s.tile.col for s in answered], counts)
     offsets = np.stack([cols, rows], axis=1).astype(np.float64)
-    geometry = np.concatenate([s.detections.geometry for s in seen])
+    geometry = np.concatenate([s.detections.geometry for s in answered])
     coordinates, owner = shapely.get_coordinates(geometry, return_index=True)
     geometry = shapely.set_coordinates(geometry.copy(), coordinates + offsets[owner])
     columns: dict[str, Any] = {
-        "label": [v for s in seen for v in s.detections.labels],
-        "score": [v for s in seen for v in s.detections.scores],
-        "classes": [v for s in seen for v in s.detections.classes],
-        "properties": [v for s in seen for v in s.detections.properties],
-        "inferred_at": [s.inferred_at for s in seen for _ in range(len(s.detections))],
+        "label": [v for s in answered for v in s.detections.labels],
+        "score": [v for s in answered for v in s.detections.scores],
+        "classes": [v for s in answered for v in s.detections.classes],
+        "properties": [v for s in answered for v in s.detections.properties],
+        "inferred_at": [s.inferred_at for s in answered for _ in range(len(s.detections))],
         "tile_row": rows,
         "tile_col": cols,
         "answer_index": np.concatenate([np.arange(n) for n in counts]),
     }
     columns["feature_id"] = _ids(columns, geometry)
-    found = np.concatenate([s.detections.boxes for s in seen]) + np.tile(offsets, 2)
-    return table(geometry, found, columns)
+    shifted = np.concatenate([s.detections.boxes for s in answered]) + np.tile(offsets, 2)
+    return table(geometry, shifted, columns)
 
 
 def _ids(columns: Mapping[str, Any], geometry: NDArray[Any]) -> list[str]:
-    """Content hashes: what was answered, by which tile, at which place of its answer."""
+    """Return content hashes of tile, position in its answer, geometry, classes and properties."""
     keys = ("tile_row", "tile_col", "answer_index", "classes", "properties")
     plain = ([str(value) for value in columns[key]] for key in keys)
     parts = zip(shapely.to_wkb(geometry), *plain, strict=True)
@@ -125,12 +125,12 @@ def _ids(columns: Mapping[str, Any], geometry: NDArray[Any]) -> list[str]:
 
 
 def empty() -> gpd.GeoDataFrame:
-    """A table without rows, in pixels."""
+    """Return a table without rows, in pixels."""
     return table(np.empty(0, dtype=object), np.empty((0, 4)), {})
 
 
 def table(geometry: NDArray[Any], boxes: Boxes, columns: Mapping[str, Any]) -> gpd.GeoDataFrame:
-    """A feature table in pixels.
+    """Return a feature table in pixels.
 
     Parameters
     ----------
@@ -141,23 +141,23 @@ def table(geometry: NDArray[Any], boxes: Boxes, columns: Mapping[str, Any]) -> g
     columns
         The other names of `COLUMNS`, each of length N; a missing one is empty text or 0.
     """
-    given = {**columns, **dict(zip(BOX, boxes.T, strict=True))}
+    values = {**columns, **dict(zip(BOX, boxes.T, strict=True))}
     blank = {name: "" if dtype is TEXT else 0 for name, dtype in COLUMNS.items()}
     data = {
-        name: pd.Series(given.get(name, [blank[name]] * len(boxes)), dtype=dtype)
+        name: pd.Series(values.get(name, [blank[name]] * len(boxes)), dtype=dtype)
         for name, dtype in COLUMNS.items()
     }
     return gpd.GeoDataFrame(data, geometry=geometry, crs=None)
 
 
 def boxes(features: gpd.GeoDataFrame) -> Boxes:
-    """The boxes of a table in pixels as an array of shape (N, 4)."""
-    found: Boxes = features[BOX].to_numpy(dtype=np.float64)
-    return found
+    """Return the boxes of a table in pixels as an array of shape (N, 4)."""
+    array: Boxes = features[BOX].to_numpy(dtype=np.float64)
+    return array
 
 
 def concat(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
-    """All rows of tables in pixels, in canonical order."""
+    """Return all rows of tables in pixels, in canonical order."""
     rows = [t for t in tables if len(t)]
     if not rows:
         return empty()
@@ -166,11 +166,11 @@ def concat(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
 
 
 def in_order(features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """The same rows in canonical order, numbered from 0."""
+    """Return the same rows in canonical order, numbered from 0."""
     order = np.lexsort([features[key].to_numpy() for key in reversed(CANONICAL)])
     return features.iloc[order].reset_index(drop=True)
 
 
 def dumps(value: object) -> str:
-    """JSON of a value in one form: no spaces, keys as they came, non-ASCII kept."""
+    """Return compact JSON: no spaces, keys in their order, non-ASCII characters unescaped."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -7,7 +7,7 @@ overlap is at least the one asked for. With ``fixed`` it starts at ``i * (tile -
 last tile of an axis is what remains.
 
 The tiles depend on the image (or the area of interest), the tile size and the overlap only. Regions
-group k x k tiles into one unit of work; they decide who does a tile, never which tiles there are.
+group k x k tiles into one unit of work; they assign tiles to workers and never change them.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Strategy = Literal["cover", "fixed"]
 Starts = NDArray[np.int64]
+Position = tuple[int, int]
+"""First pixel row and column of a tile, in the full image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Size:
 
     @classmethod
     def parse(cls, value: "int | str | tuple[int, int] | Size") -> Self:
-        """A size from ``512``, ``"512"``, ``"640x480"`` (width x height) or (width, height).
+        """Return a size from ``512``, ``"512"``, ``"640x480"`` (width x height) or (width, height).
 
         Raises
         ------
@@ -97,7 +99,7 @@ class Tile:
 
 
 def starts(extent: int, tile: int, overlap: int, *, strategy: Strategy = "cover") -> Starts:
-    """First pixel of each tile along one axis.
+    """Return the first pixel of each tile along one axis.
 
     Parameters
     ----------
@@ -132,13 +134,13 @@ class TileGrid:
     """Rows and columns of tiles over a window of an image."""
 
     window: Window
-    """What is tiled: the whole image, or the box around the area of interest."""
+    """The window that tiles cover: the whole image, or the box around the area of interest."""
     tile: Size
     """Size of a full tile."""
     overlap: Size
     """Least number of pixels that neighbours share."""
     strategy: Strategy = "cover"
-    """How tiles are spread, see the module."""
+    """Spacing of tiles, see the module."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot tile anything."""
@@ -157,18 +159,18 @@ class TileGrid:
     @property
     def rows(self) -> Starts:
         """First image row of each row of tiles, shape (n_rows,)."""
-        found = starts(
+        offsets = starts(
             self.window.height, self.tile.height, self.overlap.height, strategy=self.strategy
         )
-        return found + self.window.row
+        return offsets + self.window.row
 
     @property
     def cols(self) -> Starts:
         """First image column of each column of tiles, shape (n_cols,)."""
-        found = starts(
+        offsets = starts(
             self.window.width, self.tile.width, self.overlap.width, strategy=self.strategy
         )
-        return found + self.window.col
+        return offsets + self.window.col
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -176,7 +178,7 @@ class TileGrid:
         return len(self.rows), len(self.cols)
 
     def boxes(self) -> NDArray[np.float64]:
-        """All tiles as boxes in row-major order, shape (n_rows * n_cols, 4), image pixels."""
+        """Return all tiles as boxes, row by row, shape (n_rows * n_cols, 4), image pixels."""
         rows, cols = self.rows, self.cols
         bottoms = np.minimum(rows + self.tile.height, self.window.row_stop)
         rights = np.minimum(cols + self.tile.width, self.window.col_stop)
@@ -185,7 +187,7 @@ class TileGrid:
         return np.stack([x0, y0, x1, y1], axis=-1).reshape(-1, 4).astype(np.float64)
 
     def tiles(self, region: "Region | None" = None) -> Iterator[Tile]:
-        """The tiles of a region (all without one), row by row."""
+        """Yield the tiles of a region (all without one), row by row."""
         rows, cols = self.rows, self.cols
         part = region or Region(row=0, col=0, rows=range(len(rows)), cols=range(len(cols)))
         for i in part.rows:
@@ -200,7 +202,7 @@ class TileGrid:
                 yield Tile(window=window, row=i, col=j)
 
     def region_window(self, region: "Region") -> Window:
-        """The union of the windows of a region's tiles, in the full image."""
+        """Return the union of the windows of a region's tiles, in the full image."""
         rows, cols = self.rows, self.cols
         row, col = int(rows[region.rows[0]]), int(cols[region.cols[0]])
         row_stop = min(int(rows[region.rows[-1]]) + self.tile.height, self.window.row_stop)
@@ -243,7 +245,7 @@ class RegionGrid:
         return -(-n_rows // self.tiles_per_side.height), -(-n_cols // self.tiles_per_side.width)
 
     def region(self, row: int, col: int) -> Region:
-        """The region at (row, col) of the region grid."""
+        """Return the region at (row, col) of the region grid."""
         n_rows, n_cols = self.grid.shape
         high, wide = self.tiles_per_side.height, self.tiles_per_side.width
         return Region(
@@ -258,7 +260,7 @@ class RegionGrid:
         return (self.region(i, j) for i in range(n_rows) for j in range(n_cols))
 
     def cores(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Dask chunks (rows, columns) in which each region starts exactly one chunk.
+        """Return Dask chunks (rows, columns) such that one chunk starts where each region starts.
 
         A chunk reaches to where the next region starts; its halo is what the region reads beyond.
         """

@@ -1,4 +1,4 @@
-"""What is known of an image without reading a pixel."""
+"""Headers of images: size, type, georeferencing, metadata; known without reading a pixel."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[Any]
 """Pixels of one window, shape (band, y, x), dtype of the image."""
+
+SAR_AS_BANDS: Mapping[str, bool] = {"NITF_SAR_AS_COMPLEX_TYPE": False}
+"""GDAL's setting under which SICD has two real bands, the parts of its complex pixels, as the file
+stores them. GDAL up to 3.10 knows nothing else; 3.12 makes one complex band of them by default."""
 
 _FORMATS = {"GTiff": "TIFF", "COG": "TIFF", "JP2OpenJPEG": "JPEG2000"}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -60,16 +64,16 @@ class Rpcs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPoints:
-    """Pixels whose place on the ground the header tells."""
+    """Pixels whose ground position is in the header."""
 
     source: str
-    """Where they stand: ``GCPs``, ``BLOCKA``, ``CSCRNA``, ``IGEOLO``."""
+    """Part of the header: ``GCPs``, ``BLOCKA``, ``CSCRNA``, ``IGEOLO``."""
     pixels: tuple[tuple[float, float], ...]
     """x, y from the outer corner of the first pixel."""
     ground: tuple[tuple[float, float, float], ...]
     """x, y in GIS order along the axes of `crs`, and height in metres."""
     crs: str
-    """As `ImageInfo.crs`; "" when the header does not say."""
+    """As `ImageInfo.crs`; "" when the header has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,7 @@ class ImageInfo:
     """Header of an image; plain data that pickles and travels with a plan."""
 
     url: str
-    """Where the image was opened from, as the user wrote it; ``"<array>"`` for an array."""
+    """Path or URL of the image, as the user wrote it; ``"<array>"`` for an array."""
     height: int
     """Rows."""
     width: int
@@ -89,9 +93,9 @@ class ImageInfo:
     driver: str
     """GDAL short name of the format, ``"Zarr"`` or ``"array"``."""
     nodata: float | None = None
-    """Value of pixels that hold nothing, when the image declares one."""
+    """Value of pixels without data, when the image declares one."""
     has_mask: bool = False
-    """Whether the image carries a mask band of its own (internal TIFF mask, alpha)."""
+    """True when the image has a mask band (internal TIFF mask, alpha)."""
     block_height: int = 512
     """Rows of one storage block."""
     block_width: int = 512
@@ -109,23 +113,23 @@ class ImageInfo:
     """Four points, one near each corner of the image."""
     chip: tuple[float, float, float, float, float, float] | None = None
     """a, b, c, d, e, f from pixels of this image to pixels of the one that it was cut out of,
-    which `rpcs` speak of; None for an image that is whole."""
+    which `rpcs` describe; None for a whole image."""
     sar: str = ""
-    """XML of SICD or SIDD metadata, of which long parts that say nothing of where pixels lie may
-    be left out; "" for an image without."""
+    """XML of SICD or SIDD metadata, without long parts that do not concern the position of pixels;
+    "" for an image without."""
     document: bytes = field(default=b"", repr=False)
     """All of the XML that `sar` is of, compressed by zlib; empty for pixels that were changed."""
     rsm: tuple[tuple[str, str], ...] = ()
-    """Names and fields of the NITF extensions of a replacement sensor model; no fields for those
-    that say nothing of where pixels lie, or that no model reads."""
+    """Names and fields of the NITF extensions of a replacement sensor model; fields are empty for
+    those that do not concern the position of pixels, or that no model reads."""
     collected: str = ""
-    """When the sensor's metadata say that the image was taken, ISO 8601; "" when they do not."""
+    """Time of collection in the sensor's metadata, ISO 8601; "" when missing."""
     collection: str = ""
-    """The name that the sensor's metadata give to what was taken; "" when they do not."""
+    """Name of the collection in the sensor's metadata; "" when missing."""
     images: tuple[str, ...] = ()
-    """How each image of a file that holds several is opened, when none was picked."""
+    """URLs of the images of a file that has several, when none was picked."""
     unread: tuple[str, ...] = ()
-    """Georeferencing that the header has and that is not understood, a few words each."""
+    """Georeferencing in the header that is not supported, a few words each."""
     colorinterp: tuple[str, ...] = ()
     """GDAL's name of each band's colour (``"red"``, ``"alpha"``), empty when unknown."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -146,15 +150,15 @@ class ImageInfo:
 
     @property
     def format(self) -> str:
-        """Name of the format in Model Runner's words, such as ``TIFF`` or ``NITF``."""
+        """Model Runner's name of the format, such as ``TIFF`` or ``NITF``."""
         return _FORMATS.get(self.driver, self.driver.upper())
 
     @property
     def has_affine(self) -> bool:
-        """Whether `transform` and `crs` place the pixels on the ground.
+        """True when `transform` and `crs` place the pixels on the ground.
 
-        A transform that maps pixels to themselves says nothing, whatever CRS stands beside it; the
-        one of a NITF image says no more than the corners that it was made of.
+        The identity does not, whatever the CRS; and the transform of a NITF image has no more
+        information than the corners that GDAL computed it from.
         """
         if self.driver == "NITF" and self.corners is not None:
             return False
@@ -162,11 +166,11 @@ class ImageInfo:
 
 
 def source_metadata(info: ImageInfo) -> Sequence[Mapping[str, str | None]]:
-    """Model Runner's ``sourceMetadata`` of an image: a list of one entry.
+    """Return Model Runner's ``sourceMetadata`` of an image: a list of one entry.
 
     ``sourceId`` falls back to the location, as Model Runner documents. ``category`` is known for
-    NITF only; ``sourceDT`` is when the image was taken, as its sensor says or the header of NITF,
-    and None when neither does.
+    NITF only; ``sourceDT`` is the time of collection of the sensor's metadata or of the header of
+    NITF, else None.
     """
     return [
         {
@@ -180,7 +184,7 @@ def source_metadata(info: ImageInfo) -> Sequence[Mapping[str, str | None]]:
 
 
 def _nitf_time(text: str) -> str | None:
-    """ISO 8601 of a NITF IDATIM field (``CCYYMMDDhhmmss``, MIL-STD-2500C table A-3)."""
+    """Return ISO 8601 of a NITF IDATIM field (``CCYYMMDDhhmmss``, MIL-STD-2500C table A-3)."""
     try:
         moment = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is done to pixels before a model sees them: bands, magnitude, size, contrast, type (pure).
+"""Preparation of pixels for a model: bands, magnitude, pixel size, contrast, type (pure).
 
 In this order: bands are picked, complex pixels become real, the image is brought to another pixel
 size, contrast is stretched, and pixels without data get their value.
@@ -15,9 +15,10 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from daskmr.core.imagery import ControlPoints, ImageInfo, Pixels
 from daskmr.errors import RequestError
 from daskmr.registry import plugin
+from daskmr.validation import dotted, sentences
 
 Ranges = tuple[tuple[float, float], ...]
-"""Lowest and highest value of each band that is told apart from what lies beyond."""
+"""Lowest and highest value of each band; values beyond are clipped."""
 _DARK_PERCENT, _BRIGHT_PERCENT = 2.0, 97.0
 _BELOW, _ABOVE = 0.2, 0.4
 _LEAST_MAGNITUDE = 1e-10
@@ -30,38 +31,38 @@ def _split(value: Any) -> Any:
 
 @plugin
 class Recipe:
-    """What is done to the pixels of an image; nothing by default."""
+    """Steps of the preparation of pixels; none by default."""
 
     bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split)] = ()
     """Numbers of bands in the order in which the model gets them, from 1; empty for all."""
     complex_as: Literal["amplitude", "decibel", "quarter_power"] | None = None
-    """What becomes of complex pixels: magnitude, 20 log10 of it, or its square root (the fourth
+    """Real value of complex pixels: magnitude, 20 log10 of it, or its square root (the fourth
     root of the power); float32."""
     gsd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Metres of a pixel on the ground, in the middle of the image; None for those it has."""
     stretch: Literal["none", "minmax", "percentile", "dra"] = "none"
-    """How values are spread over those that the type has: from least to most, between two
+    """Contrast stretch to the range of the type: from the least to the greatest value, between two
     percentiles, or by dynamic range adjustment. The range is that of a sample of at most 64 windows
     of 256 x 256 pixels from all over the image, each band by itself, the same for every tile."""
     percent: Annotated[float, Field(gt=0, lt=50)] = 2.0
-    """Share of pixels, in percent, that ``percentile`` makes black, and white."""
+    """Percent of pixels that ``percentile`` makes black, and as many white."""
     dtype: Literal["uint8", "int16", "uint16", "float32"] | None = None
-    """Type of the pixels. Stretched ones are uint8 when nothing is said, 0 to 1 in float32."""
+    """Type of the pixels; by default uint8 for stretched ones, which are 0 to 1 in float32."""
     fill: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """What the model sees where there is no data; 0 when values are changed and nothing is said."""
+    """Value of pixels without data; 0 by default where values are changed."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is done."""
+        """True for a recipe without steps."""
         return self == replace(Recipe(), percent=self.percent)
 
     @property
     def changes_values(self) -> bool:
-        """Whether a nodata value would not be one any more."""
+        """True when the nodata value of the image does not apply to prepared pixels."""
         return self.stretch != "none" or self.fill is not None or self.complex_as is not None
 
     def type_of(self, dtype: str) -> str:
-        """What pixels of a type become."""
+        """Return the dtype of prepared pixels of a dtype."""
         if self.dtype is not None:
             return self.dtype
         if self.stretch != "none":
@@ -69,8 +70,8 @@ class Recipe:
         return "float32" if self.complex_as is not None else dtype
 
 
-def recipe(options: Mapping[str, Any]) -> Recipe:
-    """The recipe of options.
+def parse_recipe(options: Mapping[str, Any]) -> Recipe:
+    """Parse the options of a recipe.
 
     Raises
     ------
@@ -79,19 +80,16 @@ def recipe(options: Mapping[str, Any]) -> Recipe:
 
     Examples
     --------
-    >>> recipe({"bands": "3,2,1"}).bands
+    >>> parse_recipe({"bands": "3,2,1"}).bands
     (3, 2, 1)
     """
     try:
         return TypeAdapter(Recipe).validate_python(dict(options))
     except ValidationError as error:
-        raise RequestError(
-            *(f"prepare.{'.'.join(map(str, e['loc']))}: {e['input']!r}: {e['msg']}"
-              for e in error.errors())
-        ) from None  # fmt: skip
+        raise RequestError(*sentences(error, lambda place: f"prepare.{dotted(place)}")) from None
 
 
-def check(made: Recipe, info: ImageInfo) -> None:
+def check(recipe: Recipe, info: ImageInfo) -> None:
     """Refuse a recipe that does not fit an image.
 
     Raises
@@ -101,13 +99,13 @@ def check(made: Recipe, info: ImageInfo) -> None:
     """
     problems = [
         f"prepare.bands: {info.url} has no band {band}, only {info.bands}"
-        for band in made.bands
+        for band in recipe.bands
         if band > info.bands
     ]
     is_complex = np.dtype(info.dtype).kind == "c"
-    if made.complex_as is not None and not is_complex:
+    if recipe.complex_as is not None and not is_complex:
         problems.append(f"prepare.complex_as: the pixels of {info.url} are {info.dtype}")
-    if made.complex_as is None and is_complex and not set_apart(made):
+    if recipe.complex_as is None and is_complex and not keeps_complex(recipe):
         problems.append(
             f"prepare: the pixels of {info.url} are {info.dtype}; say complex_as as well"
         )
@@ -115,27 +113,27 @@ def check(made: Recipe, info: ImageInfo) -> None:
         raise RequestError(*problems)
 
 
-def set_apart(made: Recipe) -> bool:
-    """Whether a recipe leaves complex pixels what they are."""
-    return made.stretch == "none" and made.dtype is None and made.gsd is None
+def keeps_complex(recipe: Recipe) -> bool:
+    """Return whether a recipe leaves complex pixels complex."""
+    return recipe.stretch == "none" and recipe.dtype is None and recipe.gsd is None
 
 
-def prepared_info(made: Recipe, info: ImageInfo, scale: tuple[float, float]) -> ImageInfo:
-    """The header of an image once it is prepared.
+def prepared_info(recipe: Recipe, info: ImageInfo, scale: tuple[float, float]) -> ImageInfo:
+    """Return the header of a prepared image.
 
     Parameters
     ----------
-    made
-        What is done.
+    recipe
+        Steps of the preparation.
     info
-        Of the image.
+        Header of the image.
     scale
-        Columns and rows of the image that make one of the prepared one.
+        Columns and rows of the image for one of the prepared image.
     """
     colors = info.colorinterp
-    bands = made.bands or tuple(range(1, info.bands + 1))
-    dtype = made.type_of(info.dtype)
-    keeps = not made.changes_values and dtype == info.dtype
+    bands = recipe.bands or tuple(range(1, info.bands + 1))
+    dtype = recipe.type_of(info.dtype)
+    keeps = not recipe.changes_values and dtype == info.dtype
     return replace(
         scaled_info(info, scale),
         bands=len(bands),
@@ -148,7 +146,7 @@ def prepared_info(made: Recipe, info: ImageInfo, scale: tuple[float, float]) -> 
 
 
 def scaled_info(info: ImageInfo, scale: tuple[float, float]) -> ImageInfo:
-    """The header of an image with larger or smaller pixels; what names pixels is scaled too."""
+    """Return the header of an image with larger or smaller pixels, with all pixel coordinates."""
     x, y = scale
     if scale == (1.0, 1.0):
         return info
@@ -160,50 +158,50 @@ def scaled_info(info: ImageInfo, scale: tuple[float, float]) -> ImageInfo:
         transform = (a * x, b * y, c, d * x, e * y, f)
     return replace(
         info,
-        width=_shrunk(info.width, x),
-        height=_shrunk(info.height, y),
-        block_width=_shrunk(info.block_width, x),
-        block_height=_shrunk(info.block_height, y),
+        width=_shrink(info.width, x),
+        height=_shrink(info.height, y),
+        block_width=_shrink(info.block_width, x),
+        block_height=_shrink(info.block_height, y),
         transform=transform,
         chip=chip,
-        gcps=_scaled(info.gcps, scale),
-        corners=_scaled(info.corners, scale),
+        gcps=_scale_points(info.gcps, scale),
+        corners=_scale_points(info.corners, scale),
         sar="",
         document=b"",
     )
 
 
-def _shrunk(size: int, by: float) -> int:
-    """Pixels that cover others; one that sticks out by rounding alone is left out."""
+def _shrink(size: int, by: float) -> int:
+    """Return the number of larger pixels that cover a size, rounded up but for rounding errors."""
     return max(1, int(np.ceil(size / by - 1e-9)))
 
 
-def _scaled(points: ControlPoints | None, scale: tuple[float, float]) -> ControlPoints | None:
+def _scale_points(points: ControlPoints | None, scale: tuple[float, float]) -> ControlPoints | None:
     if points is None:
         return None
     x, y = scale
     return replace(points, pixels=tuple((px / x, py / y) for px, py in points.pixels))
 
 
-def real(pixels: Pixels, how: str | None) -> Pixels:
-    """Complex pixels as real ones, float32; real ones as they are."""
-    if how is None or pixels.dtype.kind != "c":
+def real(pixels: Pixels, method: str | None) -> Pixels:
+    """Return complex pixels as real ones, float32; real ones unchanged."""
+    if method is None or pixels.dtype.kind != "c":
         return pixels
     size = np.abs(pixels).astype(np.float32)
-    if how == "amplitude":
+    if method == "amplitude":
         return size
-    if how == "quarter_power":
-        found: Pixels = np.sqrt(size)
-        return found
+    if method == "quarter_power":
+        root: Pixels = np.sqrt(size)
+        return root
     return (20.0 * np.log10(np.maximum(size, _LEAST_MAGNITUDE))).astype(np.float32)
 
 
-def ranges(made: Recipe, samples: Sequence[NDArray[Any]]) -> Ranges:
-    """What is spread over all values of the type, by a sample of the valid pixels of each band.
+def ranges(recipe: Recipe, samples: Sequence[NDArray[Any]]) -> Ranges:
+    """Return the range to stretch of each band, from a sample of its valid pixels.
 
     ``dra`` is the dynamic range adjustment of the OversightML toolkit: from a fifth of the distance
-    between the 2nd and the 97th percentile below the one to two fifths above the other, but not
-    beyond what there is.
+    between the 2nd and the 97th percentile below the one to two fifths above the other, within the
+    range of the sample.
 
     Examples
     --------
@@ -211,17 +209,17 @@ def ranges(made: Recipe, samples: Sequence[NDArray[Any]]) -> Ranges:
     >>> ranges(Recipe(stretch="dra"), [np.repeat(np.arange(1024), counts)])
     ((47.8, 505.4),)
     """
-    return tuple(_range(made, sample) for sample in samples)
+    return tuple(_range(recipe, sample) for sample in samples)
 
 
-def _range(made: Recipe, sample: NDArray[Any]) -> tuple[float, float]:
+def _range(recipe: Recipe, sample: NDArray[Any]) -> tuple[float, float]:
     if not sample.size:
         return 0.0, 0.0
     low, high = float(sample.min()), float(sample.max())
-    if made.stretch == "percentile":
-        tails = np.percentile(sample, [made.percent, 100.0 - made.percent])
+    if recipe.stretch == "percentile":
+        tails = np.percentile(sample, [recipe.percent, 100.0 - recipe.percent])
         return float(tails[0]), float(tails[1])
-    if made.stretch == "dra":
+    if recipe.stretch == "dra":
         dark, bright = np.percentile(sample, [_DARK_PERCENT, _BRIGHT_PERCENT])
         bright += sample.dtype.kind in "iu"  # the end of a bin of a histogram of whole numbers
         reach = float(bright - dark)
@@ -229,32 +227,36 @@ def _range(made: Recipe, sample: NDArray[Any]) -> tuple[float, float]:
     return low, high
 
 
-def stretched(pixels: NDArray[Any], found: Ranges, dtype: str) -> NDArray[np.float32]:
-    """Pixels (band, y, x) spread over the values of a type, 0 to 1 for float32.
+def stretch(pixels: NDArray[Any], limits: Ranges, dtype: str) -> NDArray[np.float32]:
+    """Return pixels (band, y, x) stretched from ranges to that of a type, 0 to 1 for float32.
 
     Examples
     --------
     >>> tile = np.array([[[10, 20, 30], [40, 50, 60]]])
-    >>> stretched(tile, ((10, 60),), "uint8").tolist()
+    >>> stretch(tile, ((10, 60),), "uint8").tolist()
     [[[0.0, 51.0, 102.0], [153.0, 204.0, 255.0]]]
     """
     top = 1.0 if np.dtype(dtype).kind == "f" else float(np.iinfo(dtype).max)
     out = np.empty(pixels.shape, np.float32)
-    for band, (low, high) in enumerate(found):
+    for band, (low, high) in enumerate(limits):
         if high > low:
             share = (pixels[band].astype(np.float64) - low) / (high - low)
             out[band] = top * np.clip(share, 0.0, 1.0)
-        else:  # all of the sample is alike: neither dark nor bright
+        else:  # a constant sample: neither dark nor bright
             out[band] = top / 2
     return out
 
 
 def cast(pixels: NDArray[Any], dtype: str) -> Pixels:
-    """Pixels of another type; what it cannot hold becomes the next that it can, NaN becomes 0."""
+    """Return pixels of another type, rounded and clipped to its range; NaN becomes 0."""
     wanted = np.dtype(dtype)
     if pixels.dtype == wanted or wanted.kind not in "iu":
         return pixels.astype(wanted, copy=False)
     limits = np.iinfo(wanted)
     whole = np.rint(np.nan_to_num(pixels)) if pixels.dtype.kind == "f" else pixels
-    found: Pixels = np.clip(whole, limits.min, limits.max).astype(wanted)
-    return found
+    least, most = limits.min, limits.max
+    if whole.dtype.kind in "iu":  # numpy 2.0 takes no limits that the type cannot hold
+        stored = np.iinfo(whole.dtype)
+        least, most = max(least, stored.min), min(most, stored.max)
+    clipped: Pixels = np.clip(whole, least, most).astype(wanted)
+    return clipped

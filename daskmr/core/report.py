@@ -1,13 +1,13 @@
-"""What became of a job: tiles by status and reason, features, time; and the job's own status."""
+"""Report of a job: tiles by status and reason, features, time; and the job's status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class TileStatus(StrEnum):
-    """How a tile ended; every planned tile ends in exactly one of these."""
+    """Final status of a tile; every planned tile gets exactly one."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -15,27 +15,28 @@ class TileStatus(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Model Runner's words for the state of a job."""
+    """Model Runner's statuses of a job, and CANCELED."""
 
     SUCCESS = "SUCCESS"
     PARTIAL = "PARTIAL"
     FAILED = "FAILED"
+    CANCELED = "CANCELED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileOutcome:
-    """How one tile ended."""
+    """Outcome of one tile."""
 
     row: int
     """First pixel row of the tile, in the full image."""
     col: int
     """First pixel column of the tile, in the full image."""
     status: TileStatus
-    """How it ended."""
+    """Final status."""
     reason: str = ""
     """Short upper-case cause (``HTTP_500``, ``NODATA``); empty for a success."""
     message: str = ""
-    """One sentence for people; empty for a success."""
+    """One sentence for users; empty for a success."""
     n_features: int = 0
     """Features kept from the answer."""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -43,17 +44,22 @@ class TileOutcome:
     attempts: int = 0
     """Calls of the endpoint that were made."""
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the outcome of plain JSON values."""
+        return cls(**{**values, "status": TileStatus(values["status"])})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What became of the results at one of the places where they were asked for."""
+    """Outcome of writing the results to one output."""
 
     to: str
     """Folder, URL or stream."""
     is_done: bool
-    """Whether all of them are there."""
+    """True when all results were written."""
     message: str = ""
-    """Why not; empty when they are."""
+    """Reason of a failure; empty for a success."""
     outputs: Sequence[str] = ()
     """Files that were written."""
     n_sent: int = 0
@@ -68,20 +74,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """How to cut the image into tiles next time, from the sizes of what was found."""
+    """Recommended tile size and overlap for the image, from the sizes of its features."""
 
     size_px: Mapping[str, float]
     """``p50``, ``p95``, ``p99`` and ``max`` of the features' longest sides, pixels; percentiles are
     at most 5 % too large."""
     overlap: int
-    """Pixels that neighbouring tiles should share, so that 99 % are whole in some tile."""
+    """Pixels that neighbouring tiles should share, so that 99 % of features are whole in a tile."""
     tile_size: int
     """Pixels of a tile, at least; so that no more than a quarter of its side is overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """The account of one job on one image."""
+    """Report of one job on one image."""
 
     job_id: str
     """Name of the job."""
@@ -90,7 +96,7 @@ class JobReport:
     n_tiles: int
     """Tiles planned."""
     outcomes: Mapping[TileStatus, int]
-    """Tiles by status; the values sum to `n_tiles`."""
+    """Tiles by status; the values sum to `n_tiles`, unless the job ended early (`failure`)."""
     reasons: Mapping[str, int]
     """Failed and skipped tiles by reason."""
     problems: Sequence[TileOutcome]
@@ -104,38 +110,44 @@ class JobReport:
     n_truncated: int = 0
     """Features after merging that the edge of their tile has cut off."""
     n_joined: int = 0
-    """Features after merging that were made of several."""
+    """Features after merging that were joined from several."""
     advice: Advice | None = None
-    """How to cut the image into tiles next time; None when nothing was found."""
+    """Recommended tile size and overlap; None without features."""
     n_attempts: int = 0
     """Calls of the endpoint that were made."""
     region_attempts: Mapping[str, int] = field(default_factory=dict)
-    """Runs of whole regions that ended badly, by cause: ``worker_lost``, ``crashed``,
-    ``task_failed``."""
+    """Failed runs of whole regions, by cause: ``worker_lost``, ``crashed``, ``task_failed``."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time by stage, summed over all workers and drivers; ``wall`` is what the clock of the last
-    driver showed."""
+    """Time by stage, summed over all workers and drivers; ``wall`` is the elapsed time of the last
+    driver."""
     percentiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``p50`` and ``p95`` of a tile's time in each stage (of a region's, for ``region``), seconds,
     within 5 %."""
     megapixels: float = 0.0
     """Pixels of all tiles run, in millions."""
     tiles_per_s: float = 0.0
-    """Tiles that the last driver saw ending, by its wall time."""
+    """Tiles that ended while the last driver ran, over its wall time."""
     outputs: Sequence[str] = ()
     """Files that were written."""
     deliveries: Sequence[Delivery] = ()
-    """What became of the results at each place where they were asked for."""
+    """Outcome of each output."""
     warnings: Sequence[str] = ()
-    """What the user should know."""
+    """Warnings for the user."""
+    failure: str = ""
+    """Reason why the job ended before its results were published; empty when they were."""
+    is_canceled: bool = False
+    """True when it ended early because it was canceled."""
 
     @property
     def status(self) -> JobStatus:
         """SUCCESS when no tile failed, FAILED when none succeeded, PARTIAL between them.
 
         A job whose tiles were all skipped, or that had none, is a success: nothing was lost. One
-        whose results are not everywhere where they were asked for is PARTIAL at best.
+        whose results could not be written to every output is PARTIAL at best. One that ended before
+        its results were published is CANCELED or FAILED, whatever the status of its tiles.
         """
+        if self.failure:
+            return JobStatus.CANCELED if self.is_canceled else JobStatus.FAILED
         if not self.outcomes.get(TileStatus.FAILED):
             is_done = all(delivery.is_done for delivery in self.deliveries)
             return JobStatus.SUCCESS if is_done else JobStatus.PARTIAL
@@ -144,21 +156,34 @@ class JobReport:
     @property
     def n_retries(self) -> int:
         """Calls of the endpoint beyond the first of each tile."""
-        n_asked = self.n_tiles - self.outcomes.get(TileStatus.SKIPPED, 0)
-        return max(0, self.n_attempts - n_asked)
+        n_called = self.n_tiles - self.outcomes.get(TileStatus.SKIPPED, 0)
+        return max(0, self.n_attempts - n_called)
 
     @property
     def truncated_share(self) -> float:
-        """Part of the features that is cut off; 0 without features."""
+        """Share of the features that is truncated; 0 without features."""
         return self.n_truncated / self.n_merged if self.n_merged else 0.0
 
     @property
     def joined_share(self) -> float:
-        """Part of the features that was made of several; 0 without features."""
+        """Share of the features that was joined from several; 0 without features."""
         return self.n_joined / self.n_merged if self.n_merged else 0.0
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the report of the values of `as_dict`; those that no field has are left out."""
+        fields = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
+        advice = fields.get("advice")
+        return cls(**{
+            **fields,
+            "outcomes": {TileStatus(name): n for name, n in fields["outcomes"].items()},
+            "problems": [TileOutcome.from_dict(tile) for tile in fields.get("problems", ())],
+            "deliveries": [Delivery(**delivery) for delivery in fields.get("deliveries", ())],
+            "advice": None if advice is None else Advice(**advice),
+        })  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, those that follow from others included."""
+        """Return plain JSON values, with the computed ones."""
         return {
             "status": str(self.status),
             "n_retries": self.n_retries,

@@ -1,7 +1,7 @@
-"""Pixels of another size: each a mean of those below it, whatever window it is computed in (pure).
+"""Resampling to another pixel size, with the same result in any window (pure).
 
 A larger pixel is the mean of the area that it covers, a smaller one lies between its neighbours
-(bilinear). The weights of a pixel depend on its place in the whole image alone.
+(bilinear). The weights of a pixel depend only on its position in the whole image.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of an image that is brought to another pixel size."""
+    """One axis of an image that is resampled."""
 
     size: int
-    """Pixels that there are."""
+    """Pixels of the image."""
     scale: float
-    """How many of them make one."""
+    """Pixels of the image in one new pixel."""
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """First pixel, and the one after the last, that some new ones are made of."""
+        """Return the first pixel, and the one after the last, that contribute to some new ones."""
         low, high = start * self.scale, stop * self.scale
         if self.scale < 1:
             low, high = low + self.scale / 2 - 0.5, high - self.scale / 2 + 1.5
@@ -29,7 +29,7 @@ class Axis:
         return first, max(first + 1, min(self.size, int(np.ceil(high))))
 
     def weights(self, start: int, stop: int) -> Any:
-        """Share of each pixel of the span in each new one.
+        """Return the share of each pixel of the span in each new one.
 
         Returns
         -------
@@ -49,35 +49,35 @@ class Axis:
         return csr_array(np.maximum(0.0, covered) / (end - new * self.scale))
 
 
-def resampled(
+def resample(
     pixels: NDArray[Any], valid: NDArray[np.bool_] | None, *, rows: Any, cols: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-    """Means of the valid pixels below each new one.
+    """Return the mean of the valid pixels below each new one.
 
     Parameters
     ----------
     pixels
         Shape (band, y, x).
     valid
-        Which of them hold data, of the same shape; None for all.
+        True for pixels with data, of the same shape; None for all.
     rows, cols
         Weights of both axes, shape (new y, y) and (new x, x).
 
     Returns
     -------
-    Pixels of shape (band, new y, new x), and which of them hold data.
+    Pixels of shape (band, new y, new x), and a mask of those with data.
     """
     if valid is None:
-        return summed(pixels, rows=rows, cols=cols), None
-    shares = summed(valid, rows=rows, cols=cols)
-    sums = summed(np.where(valid, pixels, 0), rows=rows, cols=cols)
-    is_seen = shares > 0.0
-    return sums / np.where(is_seen, shares, 1.0), is_seen
+        return weighted_sum(pixels, rows=rows, cols=cols), None
+    shares = weighted_sum(valid, rows=rows, cols=cols)
+    sums = weighted_sum(np.where(valid, pixels, 0), rows=rows, cols=cols)
+    has_data = shares > 0.0
+    return sums / np.where(has_data, shares, 1.0), has_data
 
 
-def summed(pixels: NDArray[Any], *, rows: Any, cols: Any) -> NDArray[np.float64]:
-    """Weighted sums of pixels (band, y, x), shape (band, new y, new x)."""
-    found = np.empty((len(pixels), rows.shape[0], cols.shape[0]))
+def weighted_sum(pixels: NDArray[Any], *, rows: Any, cols: Any) -> NDArray[np.float64]:
+    """Return weighted sums of pixels (band, y, x), shape (band, new y, new x)."""
+    sums = np.empty((len(pixels), rows.shape[0], cols.shape[0]))
     for band, plane in enumerate(pixels):
-        found[band] = (cols @ (rows @ plane.astype(np.float64)).T).T
-    return found
+        sums[band] = (cols @ (rows @ plane.astype(np.float64)).T).T
+    return sums

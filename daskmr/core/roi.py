@@ -1,4 +1,4 @@
-"""Areas of interest: from whatever a user has to one polygon in lon, lat, and to its pixel box."""
+"""Areas of interest: parsed from any supported form into one polygon in lon, lat; its pixel box."""
 
 import json
 import math
@@ -11,25 +11,26 @@ from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.grid import Window
 from daskmr.errors import RequestError
+from daskmr.validation import shortened
 
 MAX_VERTICES = 10_000
 """Most vertices of an area of interest."""
 MAX_CROSSINGS = 10_000
-"""Most places where edges may cross each other; mending takes time."""
+"""Most crossings of edges; repairing them takes time."""
 _TOLERANCE_PX = 1e-6
 _BBOX = 4
 _EDGES_AT_ONCE = 100
 _MEETINGS = 16
-"""Edges that an edge may meet anyhow: as many as in a mosaic of squares, side by side."""
+"""Edges that an edge may touch without a crossing: as many as in a mosaic of squares."""
 _KINDS = frozenset({"Polygon", "MultiPolygon"})
 
 
-class _Unusable(Exception):  # noqa: N818  it is told as a RequestError that names the value
-    """A value is no area of interest; the argument says why."""
+class _Unusable(Exception):  # noqa: N818  becomes a RequestError that names the value
+    """A value is no area of interest; the argument is the reason."""
 
 
 def parse_roi(value: Any, *, field: str = "roi") -> BaseGeometry:
-    """An area of interest as a valid Polygon or MultiPolygon.
+    """Return an area of interest as a valid Polygon or MultiPolygon.
 
     Parameters
     ----------
@@ -38,12 +39,12 @@ def parse_roi(value: Any, *, field: str = "roi") -> BaseGeometry:
         north as four numbers or text; a shapely geometry; a GeoSeries or GeoDataFrame with a CRS.
         All in lon, lat in degrees; several polygons mean their union, heights are kept.
     field
-        What the value is called in errors.
+        Name of the value in errors.
 
     Raises
     ------
     RequestError
-        Says what came instead.
+        When it is none of these; the message shows the value.
 
     Examples
     --------
@@ -51,14 +52,14 @@ def parse_roi(value: Any, *, field: str = "roi") -> BaseGeometry:
     (10.0, 50.0, 11.0, 51.0)
     """
     try:
-        return _united(_checked(_geometries(value)))
+        return _union(_check_polygons(_geometries(value)))
     except _Unusable as unusable:
-        msg = f"{field}: {_shown(value)} cannot be an area of interest: {unusable}"
+        msg = f"{field}: {_abbreviate(value)} cannot be an area of interest: {unusable}"
         raise RequestError(msg) from None
 
 
 def roi_window(polygon: BaseGeometry, *, height: int, width: int) -> Window | None:
-    """The pixel box of an area of interest within an image.
+    """Return the pixel box of an area of interest within an image.
 
     Parameters
     ----------
@@ -69,8 +70,8 @@ def roi_window(polygon: BaseGeometry, *, height: int, width: int) -> Window | No
 
     Returns
     -------
-    The smallest window of whole pixels that holds the area's share of the image; None when the
-    area lies outside. A millionth of a pixel beyond a border does not count.
+    The smallest window of whole pixels that contains the area within the image; None when the area
+    lies outside. A millionth of a pixel beyond a border does not count.
     """
     bounds = np.asarray(shapely.bounds(polygon))
     if np.isnan(bounds).any():
@@ -92,7 +93,7 @@ def _ceil(value: float) -> int:
 
 
 def _geometries(value: Any) -> list[BaseGeometry]:
-    """The geometries that a value holds, not yet looked at."""
+    """Return the geometries of a value, unchecked."""
     if isinstance(value, BaseGeometry):
         return [value]
     if hasattr(value, "to_crs"):
@@ -141,13 +142,13 @@ def _of_geojson(value: Mapping[str, Any]) -> list[BaseGeometry]:
     if value.get("type") == "FeatureCollection":
         members = value.get("features")
         members = members if isinstance(members, list | tuple) else [members]
-    found = []
+    geometries = []
     for member in members:  # one by one: JSON objects have no columns
         is_feature = isinstance(member, Mapping) and member.get("type") == "Feature"
         shape = member.get("geometry") if is_feature else member
         if shape is not None or not is_feature:
-            found.append(_of_json_geometry(shape))
-    return found
+            geometries.append(_of_json_geometry(shape))
+    return geometries
 
 
 def _of_json_geometry(shape: Any) -> BaseGeometry:
@@ -178,8 +179,8 @@ def _of_bbox(value: Any) -> BaseGeometry:
     return shapely.box(west, south, east, north)
 
 
-def _checked(shapes: list[BaseGeometry]) -> list[BaseGeometry]:
-    """The geometries, when all are polygons of a size and at a place that can be."""
+def _check_polygons(shapes: list[BaseGeometry]) -> list[BaseGeometry]:
+    """Return the geometries, all polygons with coordinates in range and not too many vertices."""
     for shape in shapes:
         if shape.geom_type not in _KINDS:
             msg = f"a {shape.geom_type}, not a Polygon or MultiPolygon"
@@ -200,21 +201,21 @@ def _checked(shapes: list[BaseGeometry]) -> list[BaseGeometry]:
     return shapes
 
 
-def _united(shapes: list[BaseGeometry]) -> BaseGeometry:
-    """One valid geometry with area."""
+def _union(shapes: list[BaseGeometry]) -> BaseGeometry:
+    """Return one valid geometry with area."""
     if len(shapes) == 1 and shapely.is_valid(shapes[0]):
         return shapes[0]
     _check_crossings(shapes)
     mended = shapely.make_valid(shapes, method="structure", keep_collapsed=False)
-    found: BaseGeometry = shapely.union_all(mended)
-    if found.is_empty or found.geom_type not in _KINDS:
+    area: BaseGeometry = shapely.union_all(mended)
+    if area.is_empty or area.geom_type not in _KINDS:
         msg = f"a {shapes[0].geom_type} without area"
         raise _Unusable(msg)
-    return found
+    return area
 
 
 def _check_crossings(shapes: list[BaseGeometry]) -> None:
-    """Refuse edges that meet so often that mending them would take minutes."""
+    """Refuse edges that cross so often that repairing them would take minutes."""
     rings = shapely.get_rings(shapely.get_parts(shapes))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     same = ring[1:] == ring[:-1]
@@ -234,11 +235,11 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _shown(value: Any) -> str:
+def _abbreviate(value: Any) -> str:
     if isinstance(value, str | Mapping | Sequence):
         try:
             text = str(value)
         except RecursionError:
             return f"a deeply nested {type(value).__name__}"
-        return repr(text if len(text) <= 80 else f"{text[:77]}...")  # noqa: PLR2004
+        return repr(shortened(text))
     return f"a {type(value).__name__}"

@@ -1,16 +1,15 @@
-"""Which tiles of a grid are run, small enough to travel with every task."""
+"""Selection of the tiles of a grid that are run, small enough to send with every task."""
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from daskmr.core.arrays import Mask
 from daskmr.core.grid import Region, TileGrid
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +23,32 @@ class Selection:
 
     @classmethod
     def of(cls, mask: Mask) -> Self:
-        """The selection of a mask of shape (rows, columns)."""
+        """Return the selection of a mask of shape (rows, columns)."""
         rows, cols = mask.shape
         return cls(shape=(rows, cols), packed=zlib.compress(np.packbits(mask).tobytes()))
 
     @property
     def mask(self) -> Mask:
-        """True where a tile is run, shape (rows, columns)."""
-        bits = np.frombuffer(zlib.decompress(self.packed), dtype=np.uint8)
-        n_rows, n_cols = self.shape
-        found: Mask = np.unpackbits(bits, count=n_rows * n_cols).astype(np.bool_)
-        return found.reshape(self.shape)
+        """True where a tile is run, shape (rows, columns); read-only."""
+        return _unpack(self.packed, self.shape)
 
     def of_region(self, region: Region) -> Mask:
-        """The part of the mask that a region owns."""
+        """Return the part of the mask that a region owns."""
         rows, cols = region.rows, region.cols
         return self.mask[rows.start : rows.stop, cols.start : cols.stop]
 
 
-def touching(grid: TileGrid, area: Any) -> Mask:
-    """Tiles that share area with a polygon.
+@lru_cache(maxsize=16)
+def _unpack(packed: bytes, shape: tuple[int, int]) -> Mask:
+    """Inflate a mask once for all regions that use it."""
+    bits = np.frombuffer(zlib.decompress(packed), dtype=np.uint8)
+    mask: Mask = np.unpackbits(bits, count=shape[0] * shape[1]).astype(np.bool_).reshape(shape)
+    mask.flags.writeable = False
+    return mask
+
+
+def tiles_touching(grid: TileGrid, area: Any) -> Mask:
+    """Return a mask of the tiles that share area with a polygon.
 
     Parameters
     ----------
@@ -59,19 +64,19 @@ def touching(grid: TileGrid, area: Any) -> Mask:
     boxes = shapely.box(*grid.boxes().T)
     shapely.prepare(area)
     meets = shapely.intersects(area, boxes) & ~shapely.touches(area, boxes)
-    found: Mask = np.asarray(meets, dtype=np.bool_).reshape(grid.shape)
-    return found
+    mask: Mask = np.asarray(meets, dtype=np.bool_).reshape(grid.shape)
+    return mask
 
 
 def over_empty_blocks(grid: TileGrid, empty: Mask, block: tuple[int, int]) -> Mask:
-    """Tiles all of whose storage blocks hold nothing.
+    """Return a mask of the tiles all of whose storage blocks are empty.
 
     Parameters
     ----------
     grid
         The tiles.
     empty
-        True where a storage block holds nothing, shape (block rows, block columns).
+        True where a storage block is empty, shape (block rows, block columns).
     block
         Rows and columns of pixels in a block.
 
@@ -85,5 +90,5 @@ def over_empty_blocks(grid: TileGrid, empty: Mask, block: tuple[int, int]) -> Ma
     top, left = y0 // block[0], x0 // block[1]
     bottom, right = -(-y1 // block[0]), -(-x1 // block[1])
     count = filled[bottom, right] - filled[top, right] - filled[bottom, left] + filled[top, left]
-    found: Mask = (count == 0).reshape(grid.shape)
-    return found
+    mask: Mask = (count == 0).reshape(grid.shape)
+    return mask

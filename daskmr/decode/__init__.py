@@ -1,11 +1,15 @@
-"""Answers of models, in any convention that models speak: hostile values to `Detections`."""
+"""Decode model answers of any known convention into `Detections`.
+
+`answers` picks the convention and calls its reader: `peers` (one JSON object a detection), `masks`
+(arrays of boxes and masks) or `tensors` (.npy, KServe V2). `shapes` and `columns` check the values.
+"""
 
 from dataclasses import dataclass
 
 from daskmr.errors import UnknownNameError
 
 AUTO = "auto"
-"""The convention that an answer shows by itself."""
+"""Detect the convention from the answer."""
 
 NAMES = (
     AUTO,
@@ -22,12 +26,12 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerForm:
-    """How a model spells what it found.
+    """The convention of a model's answers, and the names of its classes.
 
     Raises
     ------
     UnknownNameError
-        When no convention has the name.
+        When `convention` is not one of `NAMES`.
 
     Examples
     --------
@@ -38,7 +42,7 @@ class AnswerForm:
     convention: str = AUTO
     """One of `NAMES`, in any case."""
     classes: tuple[str, ...] = ()
-    """Names of class numbers, from 0; a number that has none is its own name."""
+    """Names of class numbers, from 0; a number without a name is written as text."""
 
     def __post_init__(self) -> None:
         name = str(self.convention).lower()

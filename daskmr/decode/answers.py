@@ -1,4 +1,4 @@
-"""What a model answered for one tile, decoded to `Detections` in tile pixels.
+"""Decode the answer of a model for one tile into `Detections` in tile pixels.
 
 ::
 
@@ -7,8 +7,8 @@
     arrays, .npy ────┴───────► boxes, masks, scores, labels ───────┤
     GeoDataFrame in tile pixels ───────────────────────────────────┘
 
-An answer is hostile until read here: the whole of it is refused when it is not what its convention
-says, and a single feature that cannot be used is left out and counted by its reason (`Drop`).
+Answers are not trusted: one that breaks its convention is refused as a whole; a single feature that
+cannot be used is left out and counted by its reason (`Drop`).
 """
 
 import json
@@ -22,7 +22,7 @@ from daskmr.core.features import Detections
 from daskmr.core.grid import Size
 from daskmr.core.wire import Answer
 from daskmr.decode import AUTO, AnswerForm
-from daskmr.decode.columns import Reading, from_frame, json_text, refused
+from daskmr.decode.columns import Reading, from_frame, json_text, refusal
 from daskmr.decode.masks import from_arrays, keys_of
 from daskmr.decode.peers import (
     Row,
@@ -59,38 +59,38 @@ _KEYS: Mapping[str, str] = {
     "masks": "boxes",
     "annotations": "coco",
 }
-"""Keys by which an object shows its convention, the first that is there."""
+"""Convention by the key that identifies it; the first key that is present decides."""
 
 _PLAIN = AnswerForm()
 
 
 def decode(answer: object, *, tile: Size, form: AnswerForm = _PLAIN) -> Detections:
-    """Detections of one tile, whatever form the model gave them in.
+    """Return the detections of one tile from an answer of any known convention.
 
     Parameters
     ----------
     answer
-        What an endpoint said, or the text or bytes of it: JSON, a ``.npy`` file, KServe V2 with
-        raw tensors; or what a callable returned: the same as Python values, an array of boxes of
+        Response of an endpoint, or its text or bytes: JSON, a ``.npy`` file, KServe V2 with raw
+        tensors; or the return value of a callable: the same as Python values, an array of boxes of
         shape (N, 4), (N, 5) with a score or (N, 6) with a score and a class number, a dict of
         ``boxes`` or ``masks`` and, optionally, ``scores`` and ``labels``, a GeoDataFrame without
         CRS, its columns ``label`` and ``score`` optional, or None for no detections.
     tile
-        Extent of the tile that was asked about.
+        Size of the tile that the model was called with.
     form
-        The convention, and the names of class numbers. Under ``auto`` an object shows its
-        convention by its keys; JSON that is a list is refused, because an empty one is no
-        detections in one convention and a mistake in another.
+        The convention, and the names of class numbers. With ``auto`` the keys of an object decide;
+        a JSON list is refused, because an empty list means no detections in one convention and is
+        an error in another.
 
     Raises
     ------
     BadResponseError
-        When the answer as a whole is none of these; says what came instead.
+        When the answer has none of these forms; the message describes the answer.
 
     Examples
     --------
-    >>> found = decode({"boxes": [[0, 0, 8, 4]], "labels": ["car"]}, tile=Size.parse("64"))
-    >>> found.labels, found.boxes.tolist()
+    >>> detections = decode({"boxes": [[0, 0, 8, 4]], "labels": ["car"]}, tile=Size.parse("64"))
+    >>> detections.labels, detections.boxes.tolist()
     (['car'], [[0.0, 0.0, 8.0, 4.0]])
     """
     try:
@@ -102,35 +102,35 @@ def decode(answer: object, *, tile: Size, form: AnswerForm = _PLAIN) -> Detectio
         if answer is None:
             convention = "boxes"
         elif convention == AUTO:
-            convention = _shown(answer)
+            convention = _convention_of_value(answer)
         return CONVENTIONS[convention](answer, Reading(tile, form.classes))
     except RecursionError:
         msg = "the answer is nested too deeply"
-        raise refused(msg) from None
+        raise refusal(msg) from None
     except MemoryError:
         msg = "the answer needs more memory than there is"
-        raise refused(msg) from None
+        raise refusal(msg) from None
 
 
-def _shown(value: object) -> str:
-    """The convention that a Python value shows; raises when it shows none."""
+def _convention_of_value(value: object) -> str:
+    """Return the convention of a Python value; raise when it has none."""
     if isinstance(value, Mapping):
         for key, convention in _KEYS.items():
             if key in value:
                 return convention
         msg = f'the answer {keys_of(value)} has no "features", nor a key of another convention'
-        raise refused(msg)
+        raise refusal(msg)
     if not isinstance(value, list | tuple) or not value or not isinstance(value[0], Mapping):
         return "boxes"
-    convention = _looks_like(value[0])
+    convention = _convention_of_item(value[0])
     if not convention:
         msg = f"the answer is a list of dicts {keys_of(value[0])}, not of a known convention"
-        raise refused(msg)
+        raise refusal(msg)
     return convention
 
 
-def _looks_like(item: object) -> str:
-    """The convention that the first value of a list shows; "" for none."""
+def _convention_of_item(item: object) -> str:
+    """Return the convention of a list by its first item; "" when unknown."""
     if isinstance(item, list | tuple):
         return "boxes"
     if not isinstance(item, Mapping):
@@ -147,94 +147,94 @@ def _looks_like(item: object) -> str:
 def _from_text(
     answer: Answer | bytes | bytearray | str, reading: Reading, convention: str
 ) -> Detections:
-    """Detections of what came as bytes or text."""
+    """Return the detections of an answer of bytes or text."""
     size = answer.json_bytes if isinstance(answer, Answer) else None
     body = answer.body if isinstance(answer, Answer) else answer
     body = bytes(body) if isinstance(body, bytearray) else body
     if isinstance(body, bytes) and body.startswith(NPY):
         if convention not in {AUTO, "boxes"}:
-            msg = f"the answer is an .npy file, not {convention}; say answer_format='boxes'"
-            raise refused(msg)
+            msg = f"the answer is an .npy file, not {convention}; set answer_format='boxes'"
+            raise refusal(msg)
         return from_arrays(npy(body), reading)
     if size is not None and isinstance(body, bytes):
         if size > len(body):
-            msg = f"the answer has {len(body)} bytes, but says that {size} of them are JSON"
-            raise refused(msg)
+            msg = f"the answer has {len(body)} bytes, but its header counts {size} bytes of JSON"
+            raise refusal(msg)
         reading = Reading(reading.tile, reading.classes, body[size:])
         body = body[:size]
-    value = _parsed(body)
+    value = _parse_json(body)
     if convention == AUTO:
-        convention = _shown_by_text(value)
+        convention = _convention_of_json(value)
     if reading.tail and convention != "kserve":
-        msg = f"the answer has {len(reading.tail)} bytes behind its JSON, which is {convention}"
-        raise refused(msg)
+        msg = f"the answer has {len(reading.tail)} bytes after its JSON, which is {convention}"
+        raise refusal(msg)
     if not isinstance(value, dict | list):
         msg = f"the answer is a JSON {json_kind(value)}, not {convention}"
-        raise refused(msg)
+        raise refusal(msg)
     return CONVENTIONS[convention](value, reading)
 
 
-def _shown_by_text(value: object) -> str:
-    """The convention that JSON text shows; a list shows none, as it may be empty by mistake."""
+def _convention_of_json(value: object) -> str:
+    """Return the convention of parsed JSON; a list is refused, as it may be empty by mistake."""
     if isinstance(value, dict):
-        return _shown(value)
+        return _convention_of_value(value)
     msg = f"the answer is a JSON {json_kind(value)}, not a FeatureCollection"
     if isinstance(value, list):
-        name = _looks_like(value[0]) if value else ""
-        hint = f"looks like {name}; say answer_format={name!r}"
-        msg = f"{msg}; {hint if name else 'name its convention with answer_format'}"
-    raise refused(msg)
+        name = _convention_of_item(value[0]) if value else ""
+        hint = f"looks like {name}; set answer_format={name!r}"
+        msg = f"{msg}; {hint if name else 'set its convention with answer_format'}"
+    raise refusal(msg)
 
 
-def _parsed(text: bytes | str) -> object:
-    """The value that JSON text stands for."""
+def _parse_json(text: bytes | str) -> object:
+    """Return the value of JSON text."""
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8-sig")
     except UnicodeDecodeError:
         msg = f"the answer is {len(text)} bytes that are not UTF-8 text"
-        raise refused(msg) from None
+        raise refusal(msg) from None
     start = plain[:100].lstrip().lower()
     if not plain.strip():
         msg = "the answer is empty"
-        raise refused(msg)
+        raise refusal(msg)
     if start.startswith("<"):
         msg = f"the answer is {'HTML' if 'html' in start else 'markup'}, not a FeatureCollection"
-        raise refused(msg)
+        raise refusal(msg)
     try:
         return json.loads(plain)
     except ValueError as error:  # also integers of more than 4300 digits
         msg = f"the answer is not JSON: {error}"
-        raise refused(msg) from None
+        raise refusal(msg) from None
 
 
 def geojson(value: object, reading: Reading) -> Detections:
-    """Detections of a FeatureCollection; `type` and further keys of it are not looked at."""
+    """Return the detections of a FeatureCollection; only its key "features" is read."""
     if not isinstance(value, Mapping):
         msg = f"the answer is a JSON {json_kind(value)}, not a FeatureCollection"
-        raise refused(msg)
+        raise refusal(msg)
     if "features" not in value:
         msg = f'the answer {keys_of(value)} has no "features"'
-        raise refused(msg)
-    return rows_of(value["features"], _feature, reading, what='"features" of the answer')
+        raise refusal(msg)
+    return rows_of(value["features"], _feature, reading, name='"features" of the answer')
 
 
 def _feature(feature: Mapping[str, Any]) -> Row:
-    """One feature."""
-    said = feature.get("properties")
-    if not isinstance(said, Mapping):
+    """Return the row of one feature."""
+    properties = feature.get("properties")
+    if not isinstance(properties, Mapping):
         raise Unusable(Drop.NO_SHAPE)
-    shape, box, source = shape_of(said)
-    label, score, classes = _classes(said)
+    shape, box, source = shape_of(properties)
+    label, score, classes = _classes(properties)
     unread = _OWN | _DEPRECATED | {source}
-    rest = {key: value for key, value in said.items() if key not in unread}
+    rest = {key: value for key, value in properties.items() if key not in unread}
     return Row(shape, box, label, score, classes, json_text(rest) if rest else "{}")
 
 
-def _classes(said: Mapping[str, Any]) -> tuple[str, float, str]:
-    """Label and score of the best class, and all classes as JSON."""
-    classes = said.get("featureClasses")
+def _classes(properties: Mapping[str, Any]) -> tuple[str, float, str]:
+    """Return the label and score of the best class, and all classes as JSON."""
+    classes = properties.get("featureClasses")
     if classes is None:
-        old = said.get("feature_types")
+        old = properties.get("feature_types")
         if old is None:
             return "", nan, "[]"
         if not isinstance(old, Mapping):
@@ -251,7 +251,7 @@ def _classes(said: Mapping[str, Any]) -> tuple[str, float, str]:
 
 
 def _class(entry: object) -> tuple[str, float]:
-    """Name and score; NaN when there is no score, or none that a float can hold."""
+    """Return the name and score of a class; the score is NaN when missing or not finite."""
     if not isinstance(entry, Mapping):
         raise Unusable(Drop.BAD_CLASSES)
     iri = entry.get("iri")
@@ -269,4 +269,4 @@ CONVENTIONS: Mapping[str, Callable[[object, Reading], Detections]] = {
     "boxes": from_arrays,
     "kserve": kserve,
 }
-"""Readers of the conventions by name."""
+"""Reader of each convention, by name."""

@@ -1,4 +1,4 @@
-"""Answers that come as columns, and the checks that every answer goes through."""
+"""Read answers given as columns, and check the detections of every answer."""
 
 import json
 from collections import Counter
@@ -21,32 +21,32 @@ from daskmr.decode.shapes import Drop, Unusable, is_number
 from daskmr.errors import BadResponseError
 
 MAX_FEATURES = 100_000
-"""Features that the answer for one tile may hold."""
+"""Largest number of features in the answer for one tile."""
 
 REACH_PX = 100_000.0
-"""How far outside its tile a detection may reach; far beyond it, floats lose pixels."""
+"""Largest distance of a coordinate from its tile; far beyond it, floats lose pixels."""
 
 TOUCH_PX = 1.0
-"""How far beside its tile a box may lie and still touch it: models round."""
+"""Distance from its tile at which a box still counts as touching it: models round."""
 
 _MAX_DIMENSIONS = 8
-_PLAIN = frozenset({int, float, bool, type(None)})  # numbers as JSON spells them; null is NaN
+_PLAIN = frozenset({int, float, bool, type(None)})  # types of JSON numbers; null is NaN
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is known of an answer before it is read."""
+    """Context of an answer: its tile, class names and binary data."""
 
     tile: Size
-    """Extent of the tile that was asked about."""
+    """Size of the tile that the model was called with."""
     classes: tuple[str, ...] = ()
     """Names of class numbers."""
     tail: bytes = b""
-    """Raw tensors behind the JSON of the answer."""
+    """Raw tensors after the JSON of the answer."""
 
 
-def refused(message: str) -> BadResponseError:
-    """The error for an answer that is refused as a whole."""
+def refusal(message: str) -> BadResponseError:
+    """Return the error that refuses a whole answer."""
     return BadResponseError(message, reason="BAD_RESPONSE")
 
 
@@ -54,31 +54,31 @@ def check_count(n_features: int) -> None:
     """Refuse an answer of too many features."""
     if n_features > MAX_FEATURES:
         msg = f"the answer holds {n_features} features, more than {MAX_FEATURES} for one tile"
-        raise refused(msg)
+        raise refusal(msg)
 
 
-def usable(found: Detections, tile: Size) -> Detections:
-    """The detections that touch the tile, unclipped; text as UTF-8 can carry it."""
+def usable(detections: Detections, tile: Size) -> Detections:
+    """Return the detections that touch the tile, unclipped, their texts encodable as UTF-8."""
     size = np.array([tile.width, tile.height])
-    corners = np.hstack([found.boxes, bounds(found.geometry)]).reshape(-1, 4, 2)
+    corners = np.hstack([detections.boxes, bounds(detections.geometry)]).reshape(-1, 4, 2)
     near = ((corners >= -REACH_PX) & (corners <= size + REACH_PX)).all(axis=(1, 2))
-    low, high = found.boxes[:, :2], found.boxes[:, 2:]
+    low, high = detections.boxes[:, :2], detections.boxes[:, 2:]
     near &= ((high >= -TOUCH_PX) & (low <= size + TOUCH_PX)).all(axis=1)
     kept = np.flatnonzero(near).tolist()
-    n_far = len(found) - len(kept)
+    n_far = len(detections) - len(kept)
     return Detections(
-        geometry=found.geometry[kept] if n_far else found.geometry,
-        boxes=found.boxes[kept] if n_far else found.boxes,
-        labels=_encodable([found.labels[i] for i in kept]),
-        scores=[found.scores[i] for i in kept],
-        classes=_encodable([found.classes[i] for i in kept]),
-        properties=_encodable([found.properties[i] for i in kept]),
-        dropped={**found.dropped, **({str(Drop.OUTSIDE): n_far} if n_far else {})},
+        geometry=detections.geometry[kept] if n_far else detections.geometry,
+        boxes=detections.boxes[kept] if n_far else detections.boxes,
+        labels=_encodable([detections.labels[i] for i in kept]),
+        scores=[detections.scores[i] for i in kept],
+        classes=_encodable([detections.classes[i] for i in kept]),
+        properties=_encodable([detections.properties[i] for i in kept]),
+        dropped={**detections.dropped, **({str(Drop.OUTSIDE): n_far} if n_far else {})},
     )
 
 
 def _encodable(texts: Sequence[str]) -> Sequence[str]:
-    """The texts with lone surrogates replaced: JSON can spell them, Arrow cannot hold them."""
+    """Return the texts with lone surrogates replaced: JSON allows them, Arrow does not."""
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
@@ -86,8 +86,8 @@ def _encodable(texts: Sequence[str]) -> Sequence[str]:
     return texts
 
 
-def _plain(value: object) -> object:
-    """Lists and numbers of what numpy and pandas hold; json asks about types it does not know."""
+def _json_default(value: object) -> object:
+    """Convert numpy and pandas values for `json`, which calls this for types it does not know."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if value is pd.NA or value is pd.NaT:
@@ -97,12 +97,12 @@ def _plain(value: object) -> object:
 
 
 _ENCODER = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_json_default
 )
 
 
 def json_text(value: object) -> str:
-    """JSON in the form of `features.dumps`; NaN and infinity, which JSON lacks, become null."""
+    """Return JSON in the form of `features.dumps`; NaN and infinity become null."""
     try:
         try:
             return _ENCODER.encode(value)
@@ -110,7 +110,7 @@ def json_text(value: object) -> str:
             return _ENCODER.encode(_without_nan(value))
     except (TypeError, ValueError) as error:
         msg = f"the answer cannot be written as JSON: {error}"
-        raise refused(msg) from None
+        raise refusal(msg) from None
 
 
 def _without_nan(value: object) -> object:
@@ -123,73 +123,73 @@ def _without_nan(value: object) -> object:
     return None if isinstance(value, float | np.floating) and not isfinite(value) else value
 
 
-def nested(value: Sequence[object], what: str) -> tuple[tuple[int, ...], Sequence[object]]:
-    """Shape of lists in lists, and what the innermost hold.
+def nested(value: Sequence[object], name: str) -> tuple[tuple[int, ...], Sequence[object]]:
+    """Return the shape of nested lists, and their innermost values.
 
-    numpy is not asked: it takes text for numbers, and one long text among many numbers for a
-    request of many gigabytes.
+    numpy is not used here: it converts text to numbers, and a single long text among many numbers
+    would make it allocate gigabytes.
     """
     level, shape = value, [len(value)]
     while level:
         types = set(map(type, level))
         if any(hasattr(kind, "__array__") for kind in types):
-            level = [_opened(part) for part in level]
+            level = [_to_list(part) for part in level]
             types = set(map(type, level))
         if types.isdisjoint({list, tuple}):
             break
         rows = [part for part in level if isinstance(part, list | tuple)]
         if len(rows) < len(level) or len(set(map(len, rows))) > 1 or len(shape) == _MAX_DIMENSIONS:
-            msg = f"{what} of the answer are lists of unlike lengths, not an array"
-            raise refused(msg)
+            msg = f"{name} of the answer are lists of different lengths, not an array"
+            raise refusal(msg)
         shape.append(len(rows[0]))
         level = [*chain.from_iterable(rows)]
     return tuple(shape), level
 
 
-def _opened(part: object) -> object:
+def _to_list(part: object) -> object:
     return np.asarray(part).tolist() if hasattr(type(part), "__array__") else part
 
 
-def numbers(value: object, what: str) -> NDArray[Any]:
-    """An array of numbers; null is NaN.
+def numbers(value: object, name: str) -> NDArray[Any]:
+    """Return an array of numbers; null is NaN.
 
     Parameters
     ----------
     value
-        Lists in lists, or whatever numpy makes an array of.
-    what
-        What the numbers are, in the plural.
+        Nested lists, or any value that numpy converts to an array.
+    name
+        Name of the numbers in error messages, in the plural.
     """
     try:
-        found = _array(value, what)
+        array = _array(value, name)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         if isinstance(error, RecursionError):
             raise
-        msg = f"{what} of the answer are a {type(value).__name__} that is no array: {error}"
-        raise refused(msg) from None
-    if found.dtype.kind not in "biuf":
+        msg = f"{name} of the answer are a {type(value).__name__} that is no array: {error}"
+        raise refusal(msg) from None
+    if array.dtype.kind not in "biuf":
         msg = (
-            f"{what} of the answer are a {type(value).__name__} of shape {found.shape} and type"
-            f" {found.dtype}, not numbers"
+            f"{name} of the answer are a {type(value).__name__} of shape {array.shape} and type"
+            f" {array.dtype}, not numbers"
         )
-        raise refused(msg)
-    return found
+        raise refusal(msg)
+    return array
 
 
-def _array(value: object, what: str) -> NDArray[Any]:
+def _array(value: object, name: str) -> NDArray[Any]:
     if not isinstance(value, list | tuple):
         return np.asarray(value)
-    shape, flat = nested(value, what)
+    shape, flat = nested(value, name)
     types = set(map(type, flat))
     for kind in types - _PLAIN:
-        msg = f"{what} of the answer hold a {kind.__name__}, not only numbers"
-        raise refused(msg)
+        msg = f"{name} of the answer contain a {kind.__name__}, not only numbers"
+        raise refusal(msg)
     is_whole = bool(types) and types <= {int, bool}
     return np.array(flat, dtype=None if is_whole else np.float64).reshape(shape)
 
 
 def class_name(value: object, classes: Sequence[str]) -> str:
-    """The name of a class that a model gave by name or by number; "" for none."""
+    """Return the name of a class from its name or number; "" for None."""
     if value is None or isinstance(value, str):
         return str(value or "")
     if not is_number(value):
@@ -204,52 +204,53 @@ def class_name(value: object, classes: Sequence[str]) -> str:
 
 
 def from_frame(answer: gpd.GeoDataFrame, reading: Reading) -> Detections:
-    """Detections of a table; columns beside geometry, label and score become properties."""
+    """Return the detections of a table; columns besides geometry, label, score are properties."""
     check_count(len(answer))
     if not answer.columns.is_unique:
         msg = f"the answer is a GeoDataFrame with a column twice: {[*map(str, answer.columns)]}"
-        raise refused(msg)
+        raise refusal(msg)
     if answer.active_geometry_name is None or answer.crs is not None:
-        what = "without geometry" if answer.active_geometry_name is None else f"in {answer.crs}"
-        msg = f"the answer is a GeoDataFrame {what}; geometry is wanted in tile pixels, CRS None"
-        raise refused(msg)
+        problem = "without geometry" if answer.active_geometry_name is None else f"in {answer.crs}"
+        msg = f"the answer is a GeoDataFrame {problem}; expected tile pixels and CRS None"
+        raise refusal(msg)
     flat = shapely.force_2d(np.asarray(answer.geometry.array, dtype=object))
     values, owner = shapely.get_coordinates(flat, return_index=True)
     infinite = np.zeros(len(flat), dtype=bool)
     infinite[owner[~np.isfinite(values).all(axis=1)]] = True
     missing = shapely.is_missing(flat) | shapely.is_empty(flat)
     reasons = np.select([missing, infinite], [Drop.NO_SHAPE, Drop.NOT_FINITE], "")
-    named = answer.columns
+    columns = answer.columns
     others = answer.drop(columns=[answer.active_geometry_name, "label", "score"], errors="ignore")
-    labels = answer["label"].tolist() if "label" in named else [""] * len(answer)
+    labels = answer["label"].tolist() if "label" in columns else [""] * len(answer)
     table = Table(
         reasons,
         label_column(labels, reading.classes),
-        _score_column(answer["score"]) if "score" in named else np.full(len(answer), nan),
-        [json_text(row) for row in pd.DataFrame(others).to_dict("records")],
+        _score_column(answer["score"]) if "score" in columns else np.full(len(answer), nan),
+        # Up to pandas 2.2 a table without columns has no records.
+        [json_text(row) for row in pd.DataFrame(others).to_dict("records") or [{}] * len(answer)],
     )
     return table.detections(_lines(flat[reasons == ""]), reading.tile)
 
 
 def _lines(geometry: NDArray[Any]) -> NDArray[Any]:
-    """The geometries, linear rings as line strings: GeoJSON has no ring of its own."""
+    """Return the geometries with linear rings as line strings, as GeoJSON has no rings."""
     for index in np.flatnonzero(shapely.get_type_id(geometry) == shapely.GeometryType.LINEARRING):
         geometry[index] = shapely.LineString(geometry[index])
     return geometry
 
 
 def _score_column(values: object) -> NDArray[np.float64]:
-    """Numbers; NaN for a missing one."""
+    """Return the scores; NaN for a missing one."""
     try:
         numbers = pd.to_numeric(pd.Series(np.asarray(values)))
         return numbers.to_numpy(dtype=np.float64, na_value=nan)
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"scores of the answer are no numbers: {error}"
-        raise refused(msg) from None
+        raise refusal(msg) from None
 
 
 def label_column(values: Sequence[object], classes: Sequence[str]) -> list[str]:
-    """Names of classes; "" for a missing one."""
+    """Return the names of classes; "" for a missing one."""
     return [_label(value, classes) for value in values]
 
 
@@ -259,20 +260,20 @@ def _label(value: object, classes: Sequence[str]) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping | list | tuple | np.ndarray):
-        msg = f"labels of the answer hold a {type(value).__name__}, not only names or numbers"
-        raise refused(msg)
+        msg = f"labels of the answer contain a {type(value).__name__}, not only names or numbers"
+        raise refusal(msg)
     if not is_number(value):
         return "" if value is pd.NA or value is pd.NaT else str(value)
     try:
         return class_name(value, classes)
     except Unusable:
-        msg = "labels of the answer hold a number that is too large for a class"
-        raise refused(msg) from None
+        msg = "labels of the answer contain a number that is too large for a class"
+        raise refusal(msg) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of an answer that came as columns, and why a row cannot be used ("" if it can)."""
+    """Columns of detections, and the reason why a row is unusable ("" for a usable row)."""
 
     reasons: NDArray[np.str_]
     labels: Sequence[str]
@@ -282,7 +283,17 @@ class Table:
     def detections(
         self, geometry: NDArray[Any], tile: Size, *, boxes: Boxes | None = None
     ) -> Detections:
-        """The usable rows, to which the geometries belong, and the boxes if there are any."""
+        """Return the detections of the usable rows.
+
+        Parameters
+        ----------
+        geometry
+            Geometries of the usable rows, shapely objects of shape (N,), in tile pixels.
+        tile
+            Size of the tile.
+        boxes
+            Boxes of the usable rows, shape (N, 4); None for the bounds of the geometries.
+        """
         used = np.flatnonzero(self.reasons == "").tolist()
         labels = [self.labels[index] for index in used]
         finite = np.where(np.isfinite(self.scores), self.scores, nan)
@@ -291,7 +302,7 @@ class Table:
             json_text([{"iri": label, "score": score}]) if label else "[]"
             for label, score in zip(labels, scores, strict=True)
         ]
-        found = Detections(
+        detections = Detections(
             geometry=geometry,
             boxes=bounds(geometry) if boxes is None else boxes,
             labels=labels,
@@ -300,4 +311,4 @@ class Table:
             properties=[self.properties[index] for index in used],
             dropped=Counter(reason for reason in self.reasons.tolist() if reason),
         )
-        return usable(found, tile)
+        return usable(detections, tile)

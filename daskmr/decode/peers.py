@@ -1,7 +1,7 @@
-"""Conventions that give one object a detection: COCO, Hugging Face, Roboflow, Ultralytics.
+"""Read conventions with one object a detection: COCO, Hugging Face, Roboflow, Ultralytics.
 
-Each is a function that makes a `Row` of one object; `rows_of` keeps the rows and counts what is
-left out. Pixels are pixels of the tile in all of them.
+Each has a function that makes a `Row` of one object; `rows_of` collects the rows and counts the
+objects left out. All coordinates are in tile pixels.
 """
 
 from collections import Counter
@@ -16,17 +16,17 @@ import shapely
 
 from daskmr.core.boxes import bounds, polygons
 from daskmr.core.features import Detections
-from daskmr.decode.columns import Reading, check_count, class_name, json_text, refused, usable
+from daskmr.decode.columns import Reading, check_count, class_name, json_text, refusal, usable
 from daskmr.decode.shapes import (
     Drop,
     Ring,
     Shape,
     Unusable,
+    as_list,
     box_of,
-    closed,
+    close_ring,
     floats_of,
     is_number,
-    listed,
     polygons_of,
 )
 
@@ -42,31 +42,31 @@ class Row(NamedTuple):
     """One detection."""
 
     shape: Shape
-    """Its geometry; None for just a box."""
+    """Geometry; None when there is only a box."""
     box: Sequence[float] | None
-    """Its box; None for the bounds of the geometry."""
+    """Box; None for the bounds of the geometry."""
     label: str
-    """Its best class."""
+    """Name of the best class."""
     score: float
     """Score of that class, or NaN."""
     classes: str
     """JSON of all classes."""
     properties: str
-    """JSON of the rest."""
+    """JSON of the other properties."""
 
 
 @dataclass(slots=True)
 class _Rows:
-    """Columns that grow row by row; shapely objects are made at the end, all at once."""
+    """Rows collected one by one; their shapely objects are created at the end, all at once."""
 
     rows: list[Row] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
     def detections(self, reading: Reading) -> Detections:
-        """All rows as columns."""
+        """Return the detections of all rows."""
         rows = self.rows
-        given = [_NO_BOX if row.box is None else row.box for row in rows]
-        boxes = np.array(given, dtype=np.float64).reshape(-1, 4)
+        edges = [_NO_BOX if row.box is None else row.box for row in rows]
+        boxes = np.array(edges, dtype=np.float64).reshape(-1, 4)
         geometry = polygons(boxes)
         rings = {i: row.shape for i, row in enumerate(rows) if isinstance(row.shape, np.ndarray)}
         if rings:
@@ -76,7 +76,7 @@ class _Rows:
                 geometry[index] = row.shape
         without = np.isnan(boxes[:, 0])
         boxes[without] = bounds(geometry[without])
-        found = Detections(
+        detections = Detections(
             geometry=geometry,
             boxes=boxes,
             labels=[row.label for row in rows],
@@ -85,24 +85,28 @@ class _Rows:
             properties=[row.properties for row in rows],
             dropped=dict(self.dropped),
         )
-        return usable(found, reading.tile)
+        return usable(detections, reading.tile)
 
 
 def rows_of(
-    items: object, read: Callable[[Mapping[str, Any]], Row], reading: Reading, *, what: str
+    items: object, read: Callable[[Mapping[str, Any]], Row], reading: Reading, *, name: str
 ) -> Detections:
-    """Detections of a list of objects; one that is `Unusable` is counted and left out.
+    """Return the detections of a list of objects; an unusable object is counted and left out.
 
     Parameters
     ----------
+    items
+        The list.
     read
-        Makes a row of one object.
-    what
-        What the list is, for the error when it is none.
+        Function that makes a row of one object, or raises `Unusable`.
+    reading
+        The tile, and the names of class numbers.
+    name
+        Name of the list in the error message.
     """
     if not isinstance(items, list | tuple):
-        msg = f"{what} is a JSON {json_kind(items)}, not a list"
-        raise refused(msg)
+        msg = f"{name} is a JSON {json_kind(items)}, not a list"
+        raise refusal(msg)
     check_count(len(items))
     rows = _Rows()
     for item in items:  # one by one: JSON objects have no columns
@@ -120,7 +124,7 @@ def _object(item: object) -> Mapping[str, Any]:
 
 
 def json_kind(value: object) -> str:
-    """JSON's word for the type of a value."""
+    """Return the JSON name of the type of a value."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else "boolean"
     words = {list: "list", tuple: "list", dict: "object", str: "string", int: "number"}
@@ -128,7 +132,7 @@ def json_kind(value: object) -> str:
 
 
 def score_of(score: object) -> float:
-    """A score; NaN when there is none, or none that a float can hold."""
+    """Return a score; NaN when it is missing or not finite."""
     if score is None:
         return nan
     if not is_number(score):
@@ -141,17 +145,17 @@ def score_of(score: object) -> float:
 
 
 def coco(value: object, reading: Reading) -> Detections:
-    """Detections of COCO results, or of a data set with annotations and categories."""
+    """Return the detections of COCO results, or of a dataset with annotations and categories."""
     names: dict[object, str] = {}
     if isinstance(value, Mapping):
         names = _categories(value.get("categories"))
         value = value.get("annotations")
     read = partial(_coco, names=names, reading=reading)
-    return rows_of(value, read, reading, what="the COCO answer")
+    return rows_of(value, read, reading, name="the COCO answer")
 
 
 def _categories(value: object) -> dict[object, str]:
-    """Names by number."""
+    """Return the names of categories by number."""
     entries = value if isinstance(value, list | tuple) else []
     pairs = [(e.get("id"), e.get("name")) for e in entries if isinstance(e, Mapping)]
     return {key: name for key, name in pairs if type(key) is int and isinstance(name, str)}
@@ -161,25 +165,25 @@ def _coco(item: Mapping[str, Any], *, names: Mapping[object, str], reading: Read
     outline = item.get("segmentation")
     shape = _flat_rings(outline) if isinstance(outline, list | tuple) else None
     box = None
-    if (given := item.get("bbox")) is not None:
-        edges = listed(given)
+    if (bbox := item.get("bbox")) is not None:
+        edges = as_list(bbox)
         if len(edges) != 4:  # noqa: PLR2004
             raise Unusable(Drop.BAD_SHAPE)
         x, y, width, height = floats_of(edges)
         box = box_of([x, y, x + width, y + height])
-    said = item.get("category_name")
-    if said is None:
-        said = item.get("category_id")
-        said = names.get(said, said) if type(said) is int else said
-    label = class_name(said, reading.classes)
+    category = item.get("category_name")
+    if category is None:
+        category = item.get("category_id")
+        category = names.get(category, category) if type(category) is int else category
+    label = class_name(category, reading.classes)
     return _row((shape, box), (label, item.get("score")), _rest(item, _COCO))
 
 
 def _flat_rings(value: Sequence[object]) -> Shape:
-    """Polygons, each a list of x, y, x, y; None for none that has an area."""
+    """Return polygons of lists x, y, x, y; None when none of them has three points."""
     rings = []
     for flat in value:
-        numbers = listed(flat)
+        numbers = as_list(flat)
         if len(numbers) % 2:
             raise Unusable(Drop.BAD_SHAPE)
         ring = _outline(numbers[::2], numbers[1::2])
@@ -190,86 +194,92 @@ def _flat_rings(value: Sequence[object]) -> Shape:
 
 
 def huggingface(value: object, reading: Reading) -> Detections:
-    """Detections of a Hugging Face object detection pipeline."""
+    """Return the detections of a Hugging Face object detection pipeline."""
 
     def read(item: Mapping[str, Any]) -> Row:
-        given = item.get("box")
-        box = None if given is None else box_of(_picked(given, ("xmin", "ymin", "xmax", "ymax")))
+        value = item.get("box")
+        box = None if value is None else box_of(_values_of(value, ("xmin", "ymin", "xmax", "ymax")))
         label = class_name(item.get("label"), reading.classes)
         return _row((None, box), (label, item.get("score")), _rest(item, _HUGGINGFACE))
 
-    return rows_of(value, read, reading, what="the Hugging Face answer")
+    return rows_of(value, read, reading, name="the Hugging Face answer")
 
 
 def roboflow(value: object, reading: Reading) -> Detections:
-    """Detections of Roboflow inference: a box has its centre and its extent."""
+    """Return the detections of Roboflow inference, whose boxes are centre and size."""
 
     def read(item: Mapping[str, Any]) -> Row:
         points = item.get("points")
-        shape = None if points is None else _outline(_each(points, "x"), _each(points, "y"))
+        shape = (
+            None
+            if points is None
+            else _outline(_coordinates(points, "x"), _coordinates(points, "y"))
+        )
         box = None
         if any(item.get(key) is not None for key in ("x", "y", "width", "height")):
-            x, y, width, height = floats_of(_picked(item, ("x", "y", "width", "height")))
+            x, y, width, height = floats_of(_values_of(item, ("x", "y", "width", "height")))
             box = box_of([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-        said = item.get("class")
-        label = class_name(item.get("class_id") if said is None else said, reading.classes)
+        name = item.get("class")
+        label = class_name(item.get("class_id") if name is None else name, reading.classes)
         return _row((shape, box), (label, item.get("confidence")), _rest(item, _ROBOFLOW))
 
     if not isinstance(value, Mapping):
         msg = f"the Roboflow answer is a JSON {json_kind(value)}, not an object"
-        raise refused(msg)
-    what = '"predictions" of the Roboflow answer'
-    return rows_of(value.get("predictions"), read, reading, what=what)
+        raise refusal(msg)
+    return rows_of(
+        value.get("predictions"), read, reading, name='"predictions" of the Roboflow answer'
+    )
 
 
 def ultralytics(value: object, reading: Reading) -> Detections:
-    """Detections of Ultralytics results as JSON; oriented boxes are polygons."""
+    """Return the detections of Ultralytics results as JSON; oriented boxes become polygons."""
 
     def read(item: Mapping[str, Any]) -> Row:
-        given, outline = item.get("box"), item.get("segments")
+        corners, outline = item.get("box"), item.get("segments")
         shape, box = None, None
-        if isinstance(given, Mapping) and "x3" in given:
+        if isinstance(corners, Mapping) and "x3" in corners:
             shape = _outline(
-                _picked(given, ("x1", "x2", "x3", "x4")), _picked(given, ("y1", "y2", "y3", "y4"))
+                _values_of(corners, ("x1", "x2", "x3", "x4")),
+                _values_of(corners, ("y1", "y2", "y3", "y4")),
             )
-        elif given is not None:
-            box = box_of(_picked(given, ("x1", "y1", "x2", "y2")))
+        elif corners is not None:
+            box = box_of(_values_of(corners, ("x1", "y1", "x2", "y2")))
         if outline is not None:
-            xs, ys = _picked(outline, ("x", "y"))
+            xs, ys = _values_of(outline, ("x", "y"))
             ring = _outline(xs, ys)
             shape = shape if ring is None else ring
-        said = item.get("name")
-        label = class_name(item.get("class") if said is None else said, reading.classes)
+        name = item.get("name")
+        label = class_name(item.get("class") if name is None else name, reading.classes)
         return _row((shape, box), (label, item.get("confidence")), _rest(item, _ULTRALYTICS))
 
-    return rows_of(value, read, reading, what="the Ultralytics answer")
+    return rows_of(value, read, reading, name="the Ultralytics answer")
 
 
-def _picked(value: object, keys: Sequence[str]) -> list[Any]:
-    """The values of keys of an object; None for a missing one."""
+def _values_of(value: object, keys: Sequence[str]) -> list[Any]:
+    """Return the values of keys of an object; None for a missing one."""
     if not isinstance(value, Mapping):
         raise Unusable(Drop.BAD_SHAPE)
     return [value.get(key) for key in keys]
 
 
-def _each(points: object, key: str) -> list[Any]:
-    """One coordinate of each point."""
-    return [_picked(point, (key,))[0] for point in listed(points)]
+def _coordinates(points: object, key: str) -> list[Any]:
+    """Return one coordinate of each point."""
+    return [_values_of(point, (key,))[0] for point in as_list(points)]
 
 
 def _outline(xs: object, ys: object) -> Ring | None:
-    """A closed ring; None for fewer than three points, which outline nothing."""
-    columns = listed(xs), listed(ys)
+    """Return a closed ring; None for fewer than three points."""
+    columns = as_list(xs), as_list(ys)
     if len(columns[0]) != len(columns[1]):
         raise Unusable(Drop.BAD_SHAPE)
     if len(columns[0]) < _TRIANGLE:
         return None
     points = np.array([*map(floats_of, columns)], dtype=np.float64)
-    return closed(np.ascontiguousarray(points.T))
+    return close_ring(np.ascontiguousarray(points.T))
 
 
 def _rest(item: Mapping[str, Any], read: frozenset[str]) -> str:
-    """JSON of what was not read."""
+    """Return the JSON of the keys of an item that were not read."""
     rest = {key: value for key, value in item.items() if key not in read}
     return json_text(rest) if rest else "{}"
 

@@ -1,7 +1,7 @@
-"""Shapes as a model spells them in the properties of a feature, read with distrust.
+"""Read and check the shapes in the properties of a feature.
 
-Coordinates are x, y in tile pixels. Everything is checked before numpy sees it: numpy takes text
-for numbers, and one long text in a list of numbers for a request of many gigabytes.
+Coordinates are x, y in tile pixels. Values are checked before numpy reads them: numpy converts text
+to numbers, and a single long text in a list of numbers would make it allocate gigabytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,59 +21,68 @@ _NUMBERS = frozenset({int, float})
 
 
 class Drop(StrEnum):
-    """Why one feature of an answer cannot be used."""
+    """Reasons for leaving one feature of an answer out."""
 
     NOT_A_FEATURE = "NOT_A_FEATURE"
-    """It is not an object."""
+    """The feature is not an object."""
     NO_SHAPE = "NO_SHAPE"
-    """None of the properties that can hold a shape is there."""
+    """The feature has no property with a shape."""
     BAD_SHAPE = "BAD_SHAPE"
-    """Unknown geometry type, too few points, a coordinate that is no number, an inverted box."""
+    """Unknown geometry type, too few points, a coordinate that is not a number, an inverted box."""
     NOT_FINITE = "NOT_FINITE"
     """A coordinate is NaN, infinite, or too large for a float."""
     OUTSIDE = "OUTSIDE"
-    """Its box does not touch the tile, or a coordinate is absurdly far from it."""
+    """The box does not touch the tile, or a coordinate is farther than `REACH_PX` from it."""
     BAD_CLASSES = "BAD_CLASSES"
-    """The classes are not texts, or numbers where a convention has them, with numbers as scores."""
+    """A class is neither text nor a number that the convention allows, or a score is no number."""
 
 
-class Unusable(Exception):  # noqa: N818  no error: the feature is counted and left out
+class Unusable(Exception):  # noqa: N818  not an error: the feature is counted and left out
     """One feature cannot be used; the argument is a `Drop`."""
 
 
 def polygons_of(rings: Sequence[Ring]) -> NDArray[Any]:
-    """Polygons without holes, one for each ring."""
+    """Return a polygon without holes for each ring."""
     owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-    closed = shapely.linearrings(np.concatenate(rings), indices=owner)
-    return np.asarray(shapely.polygons(closed), dtype=object)
+    close_ring = shapely.linearrings(np.concatenate(rings), indices=owner)
+    return np.asarray(shapely.polygons(close_ring), dtype=object)
 
 
 Shape = shapely.Geometry | Ring | None
-"""A shapely geometry; the ring alone for a polygon without holes; None for just a box."""
+"""A shapely geometry; the ring of a polygon without holes; None when there is only a box."""
 
 
-def shape_of(said: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, str]:
-    """Geometry, box and the property they came from; the first that is there is the one used."""
-    shape, box = said.get("imageGeometry"), said.get("imageBBox")
+def shape_of(properties: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, str]:
+    """Return the geometry, the box, and the property that they come from; the first present wins.
+
+    Raises
+    ------
+    Unusable
+        When no property has a shape, or it is malformed.
+    """
+    shape, box = properties.get("imageGeometry"), properties.get("imageBBox")
     if shape is not None or box is not None:
         return (
             None if shape is None else _geometry(shape),
             None if box is None else box_of(box),
             "imageBBox",
         )
-    if (rings := said.get("geom_imcoords")) is not None:
+    if (rings := properties.get("geom_imcoords")) is not None:
         return _simple(_rings(rings)), None, "geom_imcoords"
-    if isinstance(found := said.get("detection"), Mapping) and "pixelCoordinates" in found:
-        value = {"type": found.get("type"), "coordinates": found["pixelCoordinates"]}
+    if (
+        isinstance(detection := properties.get("detection"), Mapping)
+        and "pixelCoordinates" in detection
+    ):
+        value = {"type": detection.get("type"), "coordinates": detection["pixelCoordinates"]}
         return _geometry(value), None, "detection"
-    if (edges := said.get("bounds_imcoords")) is not None:
+    if (edges := properties.get("bounds_imcoords")) is not None:
         return None, box_of(edges), "bounds_imcoords"
     raise Unusable(Drop.NO_SHAPE)
 
 
 def box_of(value: object) -> list[float]:
-    """Four finite numbers in order: x_min, y_min, x_max, y_max."""
-    edges = listed(value)
+    """Return four finite numbers in order: x_min, y_min, x_max, y_max."""
+    edges = as_list(value)
     if len(edges) != 4:  # noqa: PLR2004  x_min, y_min, x_max, y_max
         raise Unusable(Drop.BAD_SHAPE)
     box = floats_of(edges)
@@ -83,7 +92,7 @@ def box_of(value: object) -> list[float]:
 
 
 def _geometry(value: object) -> shapely.Geometry | Ring:
-    """A GeoJSON geometry; the ring alone of a polygon without holes."""
+    """Return a GeoJSON geometry; the ring of a polygon without holes."""
     if not isinstance(value, Mapping):
         raise Unusable(Drop.BAD_SHAPE)
     kind = value.get("type")
@@ -99,24 +108,24 @@ def _simple(rings: list[Ring]) -> shapely.Geometry | Ring:
     return rings[0] if len(rings) == 1 else shapely.Polygon(rings[0], rings[1:])
 
 
-def _made(value: object) -> shapely.Geometry:
+def _build_geometry(value: object) -> shapely.Geometry:
     shape = _geometry(value)
     return shapely.Polygon(shape) if isinstance(shape, np.ndarray) else shape
 
 
 def _rings(value: object) -> list[Ring]:
-    """Closed rings; a single ring may stand without the list around it."""
-    rings = _some(value)
-    first = _some(rings[0])[0]
+    """Return closed rings; a single ring need not be in a list."""
+    rings = _non_empty_list(value)
+    first = _non_empty_list(rings[0])[0]
     return [_ring(r) for r in (rings if isinstance(first, list | tuple | np.ndarray) else [rings])]
 
 
 def _ring(value: object) -> Ring:
-    return closed(_points(value))
+    return close_ring(_points(value))
 
 
-def closed(ring: NDArray[np.float64]) -> Ring:
-    """The points as a closed ring."""
+def close_ring(ring: NDArray[np.float64]) -> Ring:
+    """Return the points as a closed ring."""
     if len(ring) and (ring[0] != ring[-1]).any():
         ring = np.concatenate([ring, ring[:1]])
     if len(ring) < 4:  # noqa: PLR2004  a triangle, closed
@@ -132,17 +141,17 @@ def _line(value: object) -> shapely.LineString:
 
 
 def _points(value: object) -> NDArray[np.float64]:
-    """x, y of positions, shape (N, 2); further coordinates are left out."""
+    """Return x, y of positions, shape (N, 2); further coordinates are left out."""
     flat: list[object] = []
-    for point in map(listed, _some(value)):
+    for point in map(as_list, _non_empty_list(value)):
         if len(point) < 2:  # noqa: PLR2004
             raise Unusable(Drop.BAD_SHAPE)
         flat.extend(point[:2])
     return np.array(floats_of(flat), dtype=np.float64).reshape(-1, 2)
 
 
-def listed(value: object) -> Sequence[Any]:
-    """A list, or an array as one."""
+def as_list(value: object) -> Sequence[Any]:
+    """Return a list or tuple as it is, an array as a list; raise for other types."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
@@ -150,16 +159,16 @@ def listed(value: object) -> Sequence[Any]:
     return value
 
 
-def _some(value: object) -> Sequence[Any]:
-    """A list that is not empty."""
-    values = listed(value)
+def _non_empty_list(value: object) -> Sequence[Any]:
+    """Return a list; raise when it is empty."""
+    values = as_list(value)
     if not values:
         raise Unusable(Drop.BAD_SHAPE)
     return values
 
 
 def floats_of(values: Sequence[object]) -> list[float]:
-    """Finite floats; checked before numpy sees them, which would take text for numbers."""
+    """Return finite floats; raise for text, which numpy would convert, and for other types."""
     if not _NUMBERS.issuperset(map(type, values)) and not all(map(is_number, values)):
         raise Unusable(Drop.BAD_SHAPE)
     try:
@@ -172,12 +181,12 @@ def floats_of(values: Sequence[object]) -> list[float]:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number; true and false are none."""
+    """Return whether a value is a real number; booleans are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _each(build: Callable[[object], Any], value: object) -> list[Any]:
-    return [build(part) for part in _some(value)]
+    return [build(part) for part in _non_empty_list(value)]
 
 
 _BUILDERS: Mapping[str, Callable[[object], shapely.Geometry]] = {
@@ -189,5 +198,5 @@ _BUILDERS: Mapping[str, Callable[[object], shapely.Geometry]] = {
     "MultiPolygon": lambda value: shapely.MultiPolygon(
         [(rings[0], rings[1:]) for rings in _each(_rings, value)]
     ),
-    "GeometryCollection": lambda value: shapely.GeometryCollection(_each(_made, value)),
+    "GeometryCollection": lambda value: shapely.GeometryCollection(_each(_build_geometry, value)),
 }

@@ -1,14 +1,18 @@
-"""Looks at all that a job depends on before one does: one finding for each thing."""
+"""Checks everything that a job depends on, before one runs: one result for each thing.
+
+`software` checks this process, `cluster` the workers, `services` store, queue, model and
+credentials; `check_result` holds their results.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from daskmr.doctor.finding import Finding, problem
+from daskmr.doctor.check_result import CheckResult, problem
 
-__all__ = ["Finding", "examine"]
+__all__ = ["CheckResult", "examine"]
 
-_OF_AWS = ("s3://", "sagemaker://", "sagemaker-async://")
+_AWS_SCHEMES = ("s3://", "sagemaker://", "sagemaker-async://")
 
 
 def examine(
@@ -19,48 +23,48 @@ def examine(
     queue: str | None = None,
     dead_letters: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Iterator[Finding]:
-    """Look at this process, and at whatever else is named; findings come as they are made.
+) -> Iterator[CheckResult]:
+    """Check this process and everything else that is named; yield each result at once.
 
     Parameters
     ----------
     scheduler
-        As of `daskmr.run`; None looks at no cluster.
+        As of `daskmr.run`; None checks no cluster.
     model
-        As of `daskmr.run`; it is reached, and sent no tile.
+        As of `daskmr.run`; it is connected to, but no tile is sent.
     store
         Folder or ``s3://`` URL that keeps jobs; a name is written there and removed.
     queue, dead_letters
         URLs of queues; no message is received.
     options
-        Options of `daskmr.run` that say how the model is reached.
+        Options of `daskmr.run` for the model.
     """
-    from daskmr.doctor import cluster, places, software
+    from daskmr.doctor import cluster, services, software
 
     yield from software.installed()
-    named = [store or "", model or ""]
-    needs_aws = bool(queue) or any(name.startswith(_OF_AWS) for name in named)
-    yield places.credentials(are_needed=needs_aws)
+    names = [store or "", model or ""]
+    needs_aws = bool(queue) or any(name.startswith(_AWS_SCHEMES) for name in names)
+    yield services.credentials(are_needed=needs_aws)
     with ExitStack() as stack:
-        client, why = _client(scheduler, stack)
-        if why:
-            yield problem("cluster", why)
-        for finding in cluster.processes(client) if client is not None else ():
-            yield finding
-            if finding.grade == "problem":
-                client = None  # what does not run there cannot look from there either
+        client, error = _client(scheduler, stack)
+        if error:
+            yield problem("cluster", error)
+        for result in cluster.check_processes(client) if client is not None else ():
+            yield result
+            if result.grade == "problem":
+                client = None  # workers that cannot run daskmr cannot check services either
         if store:
-            yield from places.store(store, client)
+            yield from services.store(store, client)
         if model:
-            yield from places.model(model, dict(options or {}), client)
+            yield from services.model(model, dict(options or {}), client)
         if queue:
-            yield from places.queue(queue, dead_letters or "")
+            yield from services.queue(queue, dead_letters or "")
 
 
 def _client(scheduler: str | None, stack: ExitStack) -> tuple[Any, str]:
-    """A client of a cluster, or why there is none; both empty when none is asked for."""
+    """Return a client and no error, or None and the error; both empty without a scheduler."""
+    from daskmr.dispatch.cluster import connect
     from daskmr.errors import DaskmrError
-    from daskmr.pipeline.cluster import connect
 
     if scheduler is None:
         return None, ""

@@ -1,71 +1,87 @@
-"""Whether the processes of a cluster can run jobs."""
+"""Checks of the processes of a cluster."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from daskmr.doctor.finding import Finding, ok, problem
-from daskmr.doctor.software import compared, facts
+from daskmr.doctor.check_result import CheckResult, ok, problem
+from daskmr.doctor.software import compare_versions, package_versions
 
-_SHOWN = 3
-_PATIENCE_S = 60.0
-_FIRST = 1_000_000
+_MAX_NAMES = 3
+_TIMEOUT_S = 60.0
+_HIGHEST_PRIORITY = 1_000_000
 
 
-def processes(client: Any) -> Iterator[Finding]:
-    """Workers and scheduler of a client: how many, and what is installed there."""
+def check_processes(client: Any) -> Iterator[CheckResult]:
+    """Check the number of workers, and the software of workers and scheduler."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     threads = sum(worker["nthreads"] for worker in workers.values())
     memory = min(worker["memory_limit"] for worker in workers.values()) / 1024**3
-    told = f"{len(workers)} workers, {threads} threads, {memory:.1f} GiB each or more"
-    yield ok("cluster", f"{client.scheduler.address}: {told}")
+    summary = f"{len(workers)} workers, {threads} threads, {memory:.1f} GiB each or more"
+    yield ok("cluster", f"{client.scheduler.address}: {summary}")
     if client.dashboard_link:
         yield ok("dashboard", client.dashboard_link)
-    there = dict(client.run(facts, on_error="return"))
-    there["scheduler"] = _on_scheduler(client)
-    yield from _failed(there, "cannot run daskmr")
-    told_by = {name: said for name, said in there.items() if not isinstance(said, Exception)}
-    yield from compared(told_by, len(there))
+    results = dict(client.run(package_versions, on_error="return"))
+    results["scheduler"] = _scheduler_versions(client)
+    yield from _group_errors(results, "cannot run daskmr")
+    versions = {name: v for name, v in results.items() if not isinstance(v, Exception)}
+    yield from compare_versions(versions, len(results))
 
 
-def everywhere(client: Any, what: str, act: Any, *arguments: Any) -> Iterator[Finding]:
-    """Whether something works in a task of every worker: it returns nothing, or why it does not."""
+def check_on_workers(
+    client: Any, subject: str, check: Any, *arguments: Any
+) -> Iterator[CheckResult]:
+    """Run a check in a task of every worker.
+
+    Parameters
+    ----------
+    client
+        A `distributed.Client`.
+    subject
+        Thing that is checked.
+    check
+        Function that returns an error as text, or None.
+    arguments
+        Arguments of the function.
+    """
     tasks = {
-        name: client.submit(act, *arguments, workers=[name], pure=False, priority=_FIRST)
+        name: client.submit(
+            check, *arguments, workers=[name], pure=False, priority=_HIGHEST_PRIORITY
+        )
         for name in client.scheduler_info(n_workers=-1)["workers"]
     }
-    found = {name: _outcome(task) for name, task in tasks.items()}
-    wrong = {name: said for name, said in found.items() if said is not None}
-    yield from _failed(wrong, what)
-    if not wrong:
-        yield ok(what, f"from all {len(found)} workers")
+    results = {name: _task_error(task) for name, task in tasks.items()}
+    errors = {name: error for name, error in results.items() if error is not None}
+    yield from _group_errors(errors, subject)
+    if not errors:
+        yield ok(subject, f"from all {len(results)} workers")
 
 
-def _outcome(task: Any) -> Any:
+def _task_error(task: Any) -> Any:
     try:
-        return task.result(_PATIENCE_S)
+        return task.result(_TIMEOUT_S)
     except TimeoutError:
-        return f"no answer within {_PATIENCE_S:g} s; is it busy?"
-    except Exception as error:  # noqa: BLE001 - whatever is wrong there is what is looked for
+        return f"no answer within {_TIMEOUT_S:g} s; is it busy?"
+    except Exception as error:  # noqa: BLE001 - any error of a worker is a result
         return error
 
 
-def _on_scheduler(client: Any) -> Any:
+def _scheduler_versions(client: Any) -> Any:
     try:
-        return client.run_on_scheduler(facts)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong there is what is looked for
+        return client.run_on_scheduler(package_versions)
+    except Exception as error:  # noqa: BLE001 - any error of a worker is a result
         return error
 
 
-def _failed(found: Mapping[str, Any], what: str) -> Iterator[Finding]:
-    """The same error of many processes is told once."""
+def _group_errors(results: Mapping[str, Any], subject: str) -> Iterator[CheckResult]:
+    """Yield a problem for each distinct error, with the processes that have it."""
     errors: dict[str, list[str]] = {}
-    for name, said in found.items():
-        if isinstance(said, Exception | str):
-            errors.setdefault(_words(said), []).append(name)
+    for name, result in results.items():
+        if isinstance(result, Exception | str):
+            errors.setdefault(_error_text(result), []).append(name)
     for error, names in errors.items():
-        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-        yield problem(what, f"{error} ({len(names)} of {len(found)}: {shown})")
+        shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+        yield problem(subject, f"{error} ({len(names)} of {len(results)}: {shown})")
 
 
-def _words(said: Exception | str) -> str:
-    return said if isinstance(said, str) else f"{type(said).__name__}: {said}"
+def _error_text(error: Exception | str) -> str:
+    return error if isinstance(error, str) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What is installed: here, and in the processes of a cluster."""
+"""Checks of installed software, here and in the processes of a cluster."""
 
 import platform
 import shutil
@@ -6,15 +6,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from daskmr import __version__
-from daskmr.doctor.finding import Finding, ok, problem, warning
+from daskmr._version import __version__
+from daskmr.doctor.check_result import CheckResult, ok, problem, warning
 
 PACKAGES = (
     "dask", "distributed", "xarray", "rioxarray", "numpy", "pandas", "geopandas", "shapely",
     "pyarrow", "zarr",
 )  # fmt: skip
 _DECISIVE = frozenset({"daskmr", "python", "dask", "distributed"})
-"""A job sends objects of these between processes."""
+"""Packages whose objects are pickled between processes: their versions must agree."""
 _DRIVERS = {
     "GTiff": "GeoTIFF images and tiles",
     "NITF": "NITF images and tiles",
@@ -25,58 +25,61 @@ _DRIVERS = {
 }
 _EXTRAS = {
     "coiled": "coiled", "gateway": "dask-gateway", "kubernetes": "dask-kubernetes",
-    "onnx": "onnxruntime", "plot": "matplotlib", "sar": "sarkit", "service": "prometheus-client",
-    "stac": "pystac",
+    "notebooks": "jupyterlab", "onnx": "onnxruntime", "plot": "matplotlib", "sar": "sarkit",
+    "service": "prometheus-client", "stac": "pystac", "testing": "pytest",
 }  # fmt: skip
 _SCRATCH_BYTES = 2 * 1024**3
 
 
-def facts() -> dict[str, str]:
-    """Versions of this process, by package; runs on workers too."""
+def package_versions() -> dict[str, str]:
+    """Return the versions of this process by package; runs on workers too."""
     from rasterio import __gdal_version__
     from rasterio import __version__ as rasterio_version
 
     python = platform.python_version()
-    found = {package: _version(package) for package in PACKAGES}
+    versions = {package: _version(package) for package in PACKAGES}
     gdal = {"rasterio": rasterio_version, "GDAL": __gdal_version__}
-    return {"daskmr": __version__, "python": python, **found, **gdal}
+    return {"daskmr": __version__, "python": python, **versions, **gdal}
 
 
-def installed() -> Iterator[Finding]:
-    """What is installed here, and whether it works."""
-    here = facts()
+def installed() -> Iterator[CheckResult]:
+    """Check the software of this process."""
+    here = package_versions()
     yield ok("daskmr", f"{here.pop('daskmr')} on Python {here.pop('python')}, {_system()}")
-    yield ok("packages", ", ".join(f"{name} {said}" for name, said in here.items()))
+    yield ok("packages", ", ".join(f"{name} {number}" for name, number in here.items()))
     extras = sorted(name for name, package in _EXTRAS.items() if _version(package))
     yield ok("extras", ", ".join(extras) or "none")
     yield _drivers()
-    yield _places_on_earth()
+    yield _proj()
     yield _scratch()
 
 
-def compared(there: Mapping[str, Mapping[str, str]], n: int) -> Iterator[Finding]:
-    """How the versions of other processes differ from ours.
+def compare_versions(
+    others: Mapping[str, Mapping[str, str]], n_processes: int
+) -> Iterator[CheckResult]:
+    """Compare the versions of other processes with those of this one.
 
     Parameters
     ----------
-    there
-        `facts` of each process that told them, by its name.
-    n
-        Processes in all.
+    others
+        `package_versions` of each process that answered, by its name.
+    n_processes
+        Number of all processes.
     """
-    here = facts()
-    wrong: dict[tuple[str, str], list[str]] = {}
-    for name, theirs in there.items():
-        for package, mine in here.items():
-            said = theirs.get(package, "")
-            if said != mine:
-                wrong.setdefault((package, said), []).append(name)
-    for (package, said), names in wrong.items():
-        told = f"{said or 'none'} in {len(names)} of {n} ({names[0]}), {here[package]} here"
-        decides = package in _DECISIVE and _minor(said) != _minor(here[package])
-        yield problem(package, told) if decides else warning(package, told)
-    if there and not wrong:
-        yield ok("versions", f"the same as here in {len(there)} of {n} processes")
+    here = package_versions()
+    differences: dict[tuple[str, str], list[str]] = {}
+    for name, versions in others.items():
+        for package, expected in here.items():
+            number = versions.get(package, "")
+            if number != expected:
+                differences.setdefault((package, number), []).append(name)
+    for (package, number), names in differences.items():
+        count = f"{len(names)} of {n_processes} ({names[0]})"
+        message = f"{number or 'none'} in {count}, {here[package]} here"
+        is_decisive = package in _DECISIVE and _minor(number) != _minor(here[package])
+        yield problem(package, message) if is_decisive else warning(package, message)
+    if others and not differences:
+        yield ok("versions", f"the same as here in {len(others)} of {n_processes} processes")
 
 
 def _version(package: str) -> str:
@@ -86,28 +89,28 @@ def _version(package: str) -> str:
         return ""
 
 
-def _minor(said: str) -> list[str]:
-    return said.split(".")[:2]
+def _minor(number: str) -> list[str]:
+    return number.split(".")[:2]
 
 
 def _system() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def _drivers() -> Finding:
+def _drivers() -> CheckResult:
     from rasterio.drivers import raster_driver_extensions
     from rasterio.env import Env
 
     with Env() as env:
-        known = {*env.drivers(), *raster_driver_extensions().values()}
-    missing = [f"{name} ({use})" for name, use in _DRIVERS.items() if name not in known]
+        available = {*env.drivers(), *raster_driver_extensions().values()}
+    missing = [f"{name} ({use})" for name, use in _DRIVERS.items() if name not in available]
     if missing:
         return warning("GDAL", f"cannot do {', '.join(missing)}")
     return ok("GDAL", f"reads and writes {', '.join(_DRIVERS)}")
 
 
-def _places_on_earth() -> Finding:
-    """PROJ's database is easily another installation's."""
+def _proj() -> CheckResult:
+    """Check PROJ's database, which is easily that of another installation."""
     import numpy as np
     from pyproj import Transformer
     from pyproj.exceptions import ProjError
@@ -124,10 +127,10 @@ def _places_on_earth() -> Finding:
     return ok("PROJ", "knows EPSG codes")
 
 
-def _scratch() -> Finding:
+def _scratch() -> CheckResult:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
-    told = f"{free / 1024**3:.1f} GiB free in {folder}"
+    message = f"{free / 1024**3:.1f} GiB free in {folder}"
     if free < _SCRATCH_BYTES:
-        return warning("scratch", f"{told}; results of large jobs need more (TMPDIR names a place)")
-    return ok("scratch", told)
+        return warning("scratch", f"{message}; large jobs need more (set TMPDIR)")
+    return ok("scratch", message)

@@ -1,4 +1,7 @@
-"""Tile formats: pixels to the bytes that a model endpoint reads."""
+"""Encode the pixels of tiles into the bytes that a model endpoint reads.
+
+`encoder` looks an encoder up by the name of its format; each format is a module with one class.
+"""
 
 from collections.abc import Mapping
 from typing import Literal, get_args, get_type_hints
@@ -24,35 +27,35 @@ ENCODERS: Registry[TileEncoder] = Registry(
 def encoder(
     tile_format: str, compression: str = "NONE", options: Mapping[str, object] | None = None
 ) -> TileEncoder:
-    """The encoder of a request's tile format and compression, in any case of letters.
+    """Return the encoder of a tile format and a compression, both case-insensitive.
 
     Parameters
     ----------
     tile_format, compression
-        As a request names them.
+        Names as in a request.
     options
-        Further fields of the format, such as ``layout`` of KSERVE.
+        Other fields of the format, such as ``layout`` of KSERVE.
 
     Raises
     ------
     RequestError
-        When the format is unknown or cannot be compressed that way; lists what is possible. When
-        the format has no such option, or not with that value; names every such option.
+        When the format or its compression is unknown; lists the possible ones. When an option is
+        unknown or its value invalid; names every such option.
 
     Examples
     --------
     >>> encoder("gtiff", "lzw")
     GtiffEncoder(compression='LZW', quality=None)
     """
-    given = dict(options or {})
-    if "compression" in given:
-        msg = f"options: compression {given['compression']!r} is no option of a tile format"
+    fields = dict(options or {})
+    if "compression" in fields:
+        msg = f"options: compression {fields['compression']!r} is not an option of a tile format"
         raise RequestError(msg)
-    wanted = compression.upper()
+    code = compression.upper()
     for name in ENCODERS.names():
-        if name.upper() == tile_format.upper() and wanted in compressions(name):
+        if name.upper() == tile_format.upper() and code in compressions(name):
             return ENCODERS.build(
-                name, given if wanted == "NONE" else {**given, "compression": wanted}
+                name, fields if code == "NONE" else {**fields, "compression": code}
             )
     possible = "; ".join(f"{n} with {', '.join(compressions(n))}" for n in ENCODERS.names())
     msg = (
@@ -63,7 +66,7 @@ def encoder(
 
 
 def compressions(name: str) -> tuple[str, ...]:
-    """What a listed format's field ``compression`` may be; NONE for a format without the field.
+    """Return the compressions of a format by its name; NONE only for a format without compression.
 
     Examples
     --------

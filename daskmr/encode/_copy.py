@@ -1,8 +1,8 @@
-"""Encoded files in memory, written by GDAL without holding the GIL.
+"""Write files in memory with GDAL, without holding the GIL.
 
-`copied` serves every format that GDAL can only copy into; `created` serves those it can write
-piece by piece, which spares one pass over the pixels. Both give the same bytes for the same
-pixels, from any number of threads.
+`copy_file` is for drivers that can only copy datasets; `create_file` is for drivers that can create
+them, which saves one pass over the pixels. Both return the same bytes for the same pixels, from any
+number of threads.
 """
 
 import re
@@ -28,29 +28,29 @@ _QUIET = ("ignore", None, NotGeoreferencedWarning, re.compile(re.escape(__name__
 
 
 @contextmanager
-def writing(what: str, info: ImageInfo, window: Window) -> Iterator[None]:
-    """One thread's GDAL, set up for writing one tile in memory.
+def writing_env(format_name: str, info: ImageInfo, window: Window) -> Iterator[None]:
+    """Yield with GDAL set up in this thread for writing one tile in memory.
 
     Raises
     ------
     EncodeError
-        Names the image, the tile and the format, for whatever the library objects to.
+        When GDAL cannot write the tile; names the image, the tile and the format.
     """
     # A filter for this module alone, because warnings.catch_warnings is not safe in threads.
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", category=_QUIET[2], module=_QUIET[3].pattern)
-    # The session is given since rasterio would otherwise ask boto3 for one at every tile.
+    # Without a session, rasterio would create a boto3 session for every tile.
     options = {"GDAL_NUM_THREADS": 1, "GDAL_PAM_ENABLED": "NO"}
     try:
         with rasterio.Env(session=DummySession(), **options):
             yield
     except (RasterioError, CPLE_BaseError, TypeError, ValueError) as error:
         place = f"tile at row {window.row}, column {window.col}"
-        msg = f"{info.url}: {place} cannot be written as {what}: {error}"
+        msg = f"{info.url}: {place} cannot be written as {format_name}: {error}"
         raise EncodeError(msg) from error
 
 
-def copied(
+def copy_file(
     pixels: Pixels,
     driver: str,
     options: Mapping[str, object],
@@ -58,7 +58,7 @@ def copied(
     colors: Sequence[str] = (),
     extensions: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
-    """A file of a GDAL driver, made by copying an in-memory dataset; no georeferencing.
+    """Return the bytes of a file that a GDAL driver copies from memory; without georeferencing.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def copied(
     options
         Creation options of the driver.
     colors
-        GDAL's name of each band's colour; empty to say nothing.
+        GDAL's name of each band's colour; empty for unknown ones.
     extensions
-        Fields of tagged record extensions of NITF, by name.
+        Tagged record extensions (TRE) of NITF, by name.
     """
     bands, height, width = pixels.shape
     shape = {"width": width, "height": height, "count": bands, "dtype": pixels.dtype.name}
@@ -89,8 +89,8 @@ def copied(
     return payload
 
 
-def created(pixels: Pixels, driver: str, profile: Mapping[str, object]) -> bytes:
-    """A file of a GDAL driver that can be written directly.
+def create_file(pixels: Pixels, driver: str, profile: Mapping[str, object]) -> bytes:
+    """Return the bytes of a file of a GDAL driver that can create files.
 
     Parameters
     ----------

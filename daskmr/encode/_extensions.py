@@ -1,4 +1,4 @@
-"""Fields of NITF that say where the pixels of a chip lie.
+"""Write the georeferencing of a tile as extensions and fields of NITF.
 
 Layouts: MIL-STD-2500C, table A-3 (IGEOLO), and STDI-0002, volume 1, appendices B (ICHIPB) and N
 (BLOCKA).
@@ -20,26 +20,30 @@ _SECONDS = 3600
 
 
 def models(info: ImageInfo, window: Window) -> Mapping[str, str]:
-    """The extensions of an image that hold a sensor model, and ICHIPB, which cuts a tile out of it.
+    """Return the sensor models of an image as extensions, with the ICHIPB of a tile.
 
-    RSM and RPC00B speak of the whole image that `info` may itself be a chip of. The pixels of RPCs
-    that come from elsewhere than NITF may lie between those of RPC00B; ICHIPB moves them as well.
+    RSM and RPC00B describe the full image, of which `info` may itself be a chip. RPCs from other
+    formats than NITF may have fractional offsets, which RPC00B lacks; ICHIPB includes that shift.
+
+    Returns
+    -------
+    Text of each extension by its name; empty for an image without sensor models.
     """
-    found = {name: fields for name, fields in info.rsm if fields}
-    written = rpc00b(info.rpcs) if info.rpcs is not None else None
+    extensions = {name: fields for name, fields in info.rsm if fields}
+    rpc_extension = rpc00b(info.rpcs) if info.rpcs is not None else None
     by_x, by_y = 0.0, 0.0
-    if written is not None:
-        found["RPC00B"], by_x, by_y = written
-    if not found:
+    if rpc_extension is not None:
+        extensions["RPC00B"], by_x, by_y = rpc_extension
+    if not extensions:
         return {}
     a, b, c, d, e, f = info.chip or _WHOLE
-    return {**found, "ICHIPB": _ichipb((a, b, c + by_x, d, e, f + by_y), info, window)}
+    return {**extensions, "ICHIPB": _ichipb((a, b, c + by_x, d, e, f + by_y), info, window)}
 
 
 def _ichipb(
     transform: tuple[float, float, float, float, float, float], info: ImageInfo, window: Window
 ) -> str:
-    """Where the middles of a tile's corner pixels lie in the whole image."""
+    """Return the ICHIPB that maps the centres of a tile's corner pixels to the full image."""
     a, b, c, d, e, f = transform
     far = window.width - 0.5, window.height - 0.5
     tile = np.array([(0.5, 0.5), (far[0], 0.5), (0.5, far[1]), far])
@@ -55,7 +59,7 @@ def _ichipb(
 
 
 def blocka(corners: Corners, tile: Size) -> Mapping[str, str]:
-    """BLOCKA of one block with all lines, to a millionth of a degree; none for too many lines."""
+    """Return a BLOCKA of all lines, exact to 1e-6 degrees; empty for too many lines."""
     if tile.height > _MOST_LINES:
         return {}
     first, first_last, last, last_first = (f"{lat:+010.6f}{lon:+011.6f}" for lon, lat in corners)
@@ -64,12 +68,12 @@ def blocka(corners: Corners, tile: Size) -> Mapping[str, str]:
 
 
 def igeolo(corners: Corners) -> Mapping[str, str]:
-    """Creation options of GDAL's NITF driver for corners in whole seconds, some 30 m."""
+    """Return GDAL's creation options for corners in IGEOLO, in whole seconds (about 30 m)."""
     return {"ICORDS": "G", "IGEOLO": "".join(map(_location, corners))}
 
 
 def _location(place: NDArray[np.float64]) -> str:
-    """``ddmmssXdddmmssY``."""
+    """Return a location as ``ddmmssXdddmmssY``."""
     lon, lat = (round(float(value) * _SECONDS) for value in place)
     return _sexagesimal(lat, 2, "NS") + _sexagesimal(lon, 3, "EW")
 

@@ -1,4 +1,4 @@
-"""What a format can carry, and how many bytes it makes of it (pure)."""
+"""Check the pixel types and bands of a format, and compute sizes in bytes (pure)."""
 
 from collections.abc import Collection
 from typing import Annotated
@@ -10,38 +10,38 @@ from daskmr.core.imagery import ImageInfo
 from daskmr.errors import RequestError
 
 Quality = Annotated[int, Field(ge=1, le=100)] | None
-"""Of a lossy compression; None for what the format does when nothing is said."""
+"""Quality of a lossy compression, 1 to 100; None for the default of the format."""
 HEADER = 8192
-"""Bytes that surely hold the header of any format."""
+"""Upper estimate of the header of any format, bytes."""
 
 
 def require(
     info: ImageInfo,
-    what: str,
+    format_name: str,
     *,
     dtypes: Collection[str],
     bands: Collection[int] = (),
     instead: str,
 ) -> None:
-    """Refuse an image whose pixels do not fit.
+    """Raise when a format does not support the type or the bands of an image.
 
     Parameters
     ----------
     info
         The image.
-    what
+    format_name
         Format and compression, for the message.
     dtypes
-        numpy names of the pixel types that fit.
+        numpy names of the supported pixel types.
     bands
-        Numbers of bands that fit; empty when any does.
+        Supported numbers of bands; empty for any.
     instead
-        What to use for the others.
+        Formats that the message recommends.
 
     Raises
     ------
     RequestError
-        One sentence for the type and one for the bands, where they do not fit.
+        One message for the type and one for the bands, where they are not supported.
     """
     problems = []
     if info.dtype not in dtypes:
@@ -50,15 +50,15 @@ def require(
         problems.append(f"{info.bands} bands (only {', '.join(map(str, bands))})")
     if problems:
         raise RequestError(
-            *(f"{info.url}: {what} cannot carry {p}; use {instead}" for p in problems)
+            *(f"{info.url}: {format_name} cannot carry {p}; use {instead}" for p in problems)
         )
 
 
 def raw_bytes(info: ImageInfo, tile: Size) -> int:
-    """Bytes of the pixels of one full tile."""
+    """Return the size of the pixels of one full tile, bytes."""
     return info.bands * tile.height * tile.width * info.itemsize
 
 
 def whole_blocks(tile: Size) -> Size:
-    """A tile made up to the blocks of 16 x 16 that JPEG works on."""
+    """Return the size of a tile rounded up to the 16 x 16 blocks of JPEG."""
     return Size(height=-(-tile.height // 16) * 16, width=-(-tile.width // 16) * 16)

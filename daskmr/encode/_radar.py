@@ -1,8 +1,8 @@
-"""Tiles of radar images as files of their own standards: SICD and SIDD in NITF, by sarkit.
+"""Write tiles of radar images as SICD and SIDD in NITF, with sarkit.
 
-Layouts: NGA.STND.0024-2 (SICD) and NGA.STND.0025-2 (SIDD). A tile keeps the metadata of the image,
-and says where it was cut out: SICD by its first row and column, SIDD by a geometric chip. Security
-marks are not carried.
+Layouts: NGA.STND.0024-2 (SICD) and NGA.STND.0025-2 (SIDD). A tile keeps the metadata of the image;
+its position is the first row and column in SICD, a geometric chip in SIDD. Security marks are not
+copied.
 """
 
 import io
@@ -23,36 +23,36 @@ from daskmr.encode.base import Corners
 from daskmr.errors import EncodeError, RequestError
 
 SICD_TYPES = {"RE32F_IM32F": "float32", "RE16I_IM16I": "int16", "AMP8I_PHS8I": "uint8"}
-"""Pixel types of SICD, all of two bands, and those of numpy."""
+"""numpy types of the pixel types of SICD, all with two bands."""
 SIDD_TYPES = {"MONO8I": ("uint8", 1), "MONO16I": ("uint16", 1), "RGB24I": ("uint8", 3)}
-"""Pixel types of SIDD that need no table of colours: those of numpy, and bands."""
+"""numpy types and numbers of bands of the pixel types of SIDD without a lookup table."""
 
 _ROOT = re.compile(r"^\s*(?:<\?[^>]*\?>\s*)?<(?:\w+:)?(SICD|SIDD)\b")
 _NAMESPACE = re.compile(r"urn:SICD:([\d.]+)")
 _KNOWN = "urn:SICD:1.2.1"
 _LATER = re.compile(r"1\.(?:1\.0|2\.1|[3-9].*)")
-"""Versions of SICD that sarkit reads as they are; earlier ones it reads as the one above."""
+"""Versions of SICD that sarkit reads unchanged; earlier ones are read as `_KNOWN`."""
 _CHIP = "DownstreamReprocessing/GeometricChip"
 _CORNERS = ("UpperLeft", "UpperRight", "LowerLeft", "LowerRight")
-_NOBODY = "daskmr"
-_NOWHERE = np.array([(1.0, 1.0), (1.1, 1.0), (1.1, 0.9), (1.0, 0.9)])
+_STATION = "daskmr"
+_ANY_CORNERS = np.array([(1.0, 1.0), (1.1, 1.0), (1.1, 0.9), (1.0, 0.9)])
 
 
 def is_carried(info: ImageInfo) -> bool:
-    """Whether tiles of an image can be files of its own standard: it is SICD or SIDD, unchanged."""
+    """Return whether an image is unchanged SICD or SIDD, so that its tiles can be so too."""
     return bool(info.document)
 
 
 def check(info: ImageInfo) -> None:
-    """Refuse, at plan time, metadata that no tile could carry.
+    """Raise, at plan time, when no tile can be written with the metadata of an image.
 
     Raises
     ------
     RequestError
-        Names what is missing or broken.
+        When metadata or sarkit are missing or broken; names them.
     """
     try:
-        _header(info, Window(row=0, col=0, height=1, width=1), _NOWHERE)
+        _header(info, Window(row=0, col=0, height=1, width=1), _ANY_CORNERS)
     except ImportError as error:
         msg = "NITF tiles of SICD and SIDD images need sarkit: install daskmr[sar]"
         raise RequestError(msg) from error
@@ -62,28 +62,28 @@ def check(info: ImageInfo) -> None:
 
 
 def header_bytes(info: ImageInfo) -> int:
-    """Upper estimate of the bytes around the pixels."""
+    """Return an upper estimate of the bytes other than pixels."""
     return len(_document(info.document).text.encode()) + 4096
 
 
 def radar_tile(pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners) -> bytes:
-    """A tile as SICD or SIDD in NITF.
+    """Return a tile as SICD or SIDD in NITF.
 
     Parameters
     ----------
     pixels
-        Shape (band, y, x), as the image stores them: of SICD both parts of its complex numbers.
+        Shape (band, y, x), as stored: two bands for the complex numbers of SICD.
     info
         The image.
     window
-        Where the tile lies in it.
+        Window of the tile in the image.
     corners
         See `daskmr.encode.base.Corners`.
 
     Raises
     ------
     EncodeError
-        When the image's metadata cannot be carried over.
+        When the tile cannot be written with the metadata of the image.
     """
     jbp, xml = _header(info, window, corners)
     target = io.BytesIO()
@@ -98,12 +98,12 @@ def radar_tile(pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corn
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The metadata of an image, under a name that sarkit knows."""
+    """The XML metadata of an image, in a namespace that sarkit supports."""
 
     text: str
     kind: str
     namespace: str
-    """What the document itself says; empty when sarkit knows it."""
+    """Original namespace of the document; empty when sarkit supports it."""
     tree: Any
 
 
@@ -112,21 +112,23 @@ def _document(compressed: bytes) -> _Document:
     from lxml import etree
 
     text = zlib.decompress(compressed).decode()
-    found = _ROOT.match(text)
-    kind = found[1] if found else ""
-    named = _NAMESPACE.search(text)
-    other = ""
-    if kind == "SICD" and named and not _LATER.fullmatch(named[1]):
-        other = named[0]
-        text = text.replace(f'"{other}"', f'"{_KNOWN}"', 1)
+    match = _ROOT.match(text)
+    kind = match[1] if match else ""
+    version = _NAMESPACE.search(text)
+    old_namespace = ""
+    if kind == "SICD" and version and not _LATER.fullmatch(version[1]):
+        old_namespace = version[0]
+        text = text.replace(f'"{old_namespace}"', f'"{_KNOWN}"', 1)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True
     )
-    return _Document(text, kind, other, etree.fromstring(text.encode(), parser).getroottree())
+    return _Document(
+        text, kind, old_namespace, etree.fromstring(text.encode(), parser).getroottree()
+    )
 
 
 def _header(info: ImageInfo, window: Window, corners: Corners) -> tuple[Any, bytes]:
-    """The file without pixels and metadata, and the metadata."""
+    """Return the file without pixels and metadata, and the metadata as XML."""
     import sarkit.sicd
     import sarkit.sidd
     from lxml import etree
@@ -135,24 +137,24 @@ def _header(info: ImageInfo, window: Window, corners: Corners) -> tuple[Any, byt
         document = _document(info.document)
         tree = deepcopy(document.tree)
         if document.kind == "SICD":
-            _cut_sicd(sarkit.sicd.XmlHelper(tree), info, window, corners=corners)
+            _crop_sicd(sarkit.sicd.XmlHelper(tree), info, window, corners=corners)
             jbp = _sicd(sarkit.sicd, tree)
         else:
-            _cut_sidd(sarkit.sidd.XmlHelper(tree), info, window, corners=corners)
+            _crop_sidd(sarkit.sidd.XmlHelper(tree), info, window, corners=corners)
             jbp = _sidd(sarkit.sidd, tree)
         xml = etree.tostring(tree)
-        _settle(jbp, xml, document)
-    # What a stranger's document can be wrong in is as wide as what the library expects of it.
+        _set_constant_fields(jbp, xml, document)
+    # Untrusted documents can break any assumption of the library.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         place = f"tile at row {window.row}, column {window.col}"
-        words = f"{type(error).__name__}: {error}"
-        msg = f"{info.url}: {place} cannot be written as SICD or SIDD: {words}"
+        reason = f"{type(error).__name__}: {error}"
+        msg = f"{info.url}: {place} cannot be written as SICD or SIDD: {reason}"
         raise EncodeError(msg) from error
-    return jbp, xml if not document.namespace else _renamed(xml, document.namespace)
+    return jbp, xml if not document.namespace else _replace_namespace(xml, document.namespace)
 
 
-def _cut_sicd(xml: Any, info: ImageInfo, window: Window, *, corners: Corners) -> None:
-    """Metadata of a tile: its first pixel in the full image, its size, its corners."""
+def _crop_sicd(xml: Any, info: ImageInfo, window: Window, *, corners: Corners) -> None:
+    """Set the first pixel in the full image, the size and the corners of a tile."""
     kind = xml.load("./{*}ImageData/{*}PixelType")
     _require(info, kind, {name: (SICD_TYPES[name], 2) for name in SICD_TYPES})
     first = {"Row": window.row, "Col": window.col}
@@ -163,26 +165,26 @@ def _cut_sicd(xml: Any, info: ImageInfo, window: Window, *, corners: Corners) ->
     xml.set("./{*}GeoData/{*}ImageCorners", _lat_lon(corners))
 
 
-def _cut_sidd(xml: Any, info: ImageInfo, window: Window, *, corners: Corners) -> None:
-    """Metadata of a tile: where its outermost pixels lie in the product, its size, its corners."""
+def _crop_sidd(xml: Any, info: ImageInfo, window: Window, *, corners: Corners) -> None:
+    """Set the geometric chip, the size and the corners of a tile."""
     _require(info, xml.load("./{*}Display/{*}PixelType"), SIDD_TYPES)
     _chip(xml.element_tree.getroot(), info, window)
     size = np.array([window.height, window.width])
     xml.set("./{*}Measurement/{*}PixelFootprint", size)
     places = _lat_lon(corners)
     root = xml.element_tree.getroot()
-    for path, what in {
+    for path, value in {
         "./{*}GeographicAndTarget/{*}GeographicCoverage/{*}Footprint": places,
         "./{*}GeoData/{*}ImageCorners": places,
         "./{*}GeoData/{*}ValidData": places,
         "./{*}Measurement/{*}ValidData": (size - 1) * [(0, 0), (0, 1), (1, 1), (1, 0)],
     }.items():
         if root.find(path) is not None:
-            xml.set(path, what)
+            xml.set(path, value)
 
 
 def _chip(root: Any, info: ImageInfo, window: Window) -> None:
-    """Put a geometric chip in; one that is there already says where its own pixels lie."""
+    """Set the geometric chip of a tile; an existing one positions the image in its product."""
     from lxml import etree
 
     namespace = etree.QName(root).namespace
@@ -211,15 +213,15 @@ def _chip(root: Any, info: ImageInfo, window: Window) -> None:
 
 
 def _in_product(old: Any, info: ImageInfo, pixels: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows and columns of a chip as those of its product; the four corners lie affinely."""
+    """Return rows and columns of a chip as those of its product, by an affine transform."""
     first, right, below = (
         np.array([float(old.findtext(f"{{*}}Original{c}Coordinate/{{*}}{a}")) for a in _AXES])
         for c in _CORNERS[:3]
     )
     by_row = (below - first) / max(info.height - 1, 1)
     by_col = (right - first) / max(info.width - 1, 1)
-    found: NDArray[np.float64] = first + pixels[:, :1] * by_row + pixels[:, 1:] * by_col
-    return found
+    positions: NDArray[np.float64] = first + pixels[:, :1] * by_row + pixels[:, 1:] * by_col
+    return positions
 
 
 _AXES = ("Row", "Col")
@@ -232,7 +234,7 @@ def _require(info: ImageInfo, kind: str, known: Any) -> None:
 
 
 def _lat_lon(corners: Corners) -> Corners:
-    """Corners as the standards write them; sarkit cannot write a place on a zero line."""
+    """Return corners as lat, lon; zeros become 1e-9, since sarkit cannot write zero."""
     return np.where(corners == 0.0, 1e-9, corners)[:, ::-1]
 
 
@@ -240,7 +242,7 @@ def _sicd(sicd: Any, tree: Any) -> Any:
     marks = sicd.NitfSecurityFields(clas="U")
     metadata = sicd.NitfMetadata(
         xmltree=tree,
-        file_header_part=sicd.NitfFileHeaderPart(ostaid=_NOBODY, security=marks),
+        file_header_part=sicd.NitfFileHeaderPart(ostaid=_STATION, security=marks),
         im_subheader_part=sicd.NitfImSubheaderPart(isorce="", security=marks),
         de_subheader_part=sicd.NitfDeSubheaderPart(security=marks),
     )
@@ -250,10 +252,9 @@ def _sicd(sicd: Any, tree: Any) -> Any:
 def _sidd(sidd: Any, tree: Any) -> Any:
     marks = sidd.NitfSecurityFields(clas="U")
     metadata = sidd.NitfMetadata(
-        file_header_part=sidd.NitfFileHeaderPart(ostaid=_NOBODY, security=marks)
+        file_header_part=sidd.NitfFileHeaderPart(ostaid=_STATION, security=marks)
     )
-    # NitfProductImageMetadata would hold every tile against the schema, and warn: the image's own
-    # document is what it is.
+    # NitfProductImageMetadata would validate every tile, and warn about faults of the image.
     product = SimpleNamespace(
         xmltree=tree,
         im_subheader_part=sidd.NitfImSubheaderPart(security=marks),
@@ -265,8 +266,8 @@ def _sidd(sidd: Any, tree: Any) -> Any:
     return sidd.jbp_from_nitf_metadata(metadata)
 
 
-def _settle(jbp: Any, xml: bytes, document: _Document) -> None:
-    """Give back the document's own version, and dates that do not change from run to run."""
+def _set_constant_fields(jbp: Any, xml: bytes, document: _Document) -> None:
+    """Set the original namespace of the document, and dates that are the same in every run."""
     segment = jbp["DataExtensionSegments"][0]
     date = jbp["ImageSegments"][0]["subheader"]["IDATIM"].value
     day, time = f"{date[:4]}-{date[4:6]}-{date[6:8]}", f"{date[8:10]}:{date[10:12]}:{date[12:14]}"
@@ -275,10 +276,10 @@ def _settle(jbp: Any, xml: bytes, document: _Document) -> None:
         segment["subheader"]["DESSHTN"].value = document.namespace
         segment["subheader"]["DESSHSV"].value = document.namespace.rpartition(":")[2]
         segment["subheader"]["DESSHSD"].value = "0000-00-00T00:00:00Z"
-        segment["DESDATA"].size = len(_renamed(xml, document.namespace))
+        segment["DESDATA"].size = len(_replace_namespace(xml, document.namespace))
     jbp.finalize()
     jbp["FileHeader"]["FDT"].value = date
 
 
-def _renamed(xml: bytes, namespace: str) -> bytes:
+def _replace_namespace(xml: bytes, namespace: str) -> bytes:
     return xml.replace(f'"{_KNOWN}"'.encode(), f'"{namespace}"'.encode(), 1)

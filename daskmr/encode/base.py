@@ -1,4 +1,4 @@
-"""What a tile encoder is."""
+"""The protocol of tile encoders."""
 
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -10,29 +10,29 @@ from daskmr.core.imagery import ImageInfo, Pixels
 
 
 class TileEncoder(Protocol):
-    """Turns the pixels of one tile into the bytes that a model endpoint reads.
+    """An encoder of the pixels of one tile into the bytes that a model endpoint reads.
 
     Frozen plain data (see `daskmr.registry.plugin`); `encode` is called from many threads at once
-    and releases the GIL where it works.
+    and should release the GIL.
     """
 
     content_type: ClassVar[str]
     """Media type of the payload."""
 
     def check(self, info: ImageInfo) -> None:
-        """Refuse, at plan time, an image that this format cannot carry.
+        """Raise, at plan time, for an image that the format does not support.
 
         Raises
         ------
         RequestError
-            Names the format, the compression, and the data type or band count that does not fit.
+            When the pixel type or the number of bands is not supported; names both and the format.
         """
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """Upper estimate of the bytes of one full tile."""
+        """Return an upper estimate of the size of one full tile, bytes."""
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The payload of one tile.
+        """Return the payload of one tile.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class TileEncoder(Protocol):
         info
             The image the tile was cut from.
         window
-            Where the tile lies in the full image.
+            Window of the tile in the full image.
 
         Raises
         ------
@@ -51,15 +51,28 @@ class TileEncoder(Protocol):
 
 
 Corners = NDArray[np.float64]
-"""lon, lat of the middle of the pixels at the upper left, upper right, lower right and lower left,
+"""lon, lat of the centres of the pixels at the upper left, upper right, lower right and lower left,
 degrees, shape (4, 2)."""
 
 
 @runtime_checkable
 class PlacedTileEncoder(TileEncoder, Protocol):
-    """An encoder whose format tells where the corners of a tile lie on the ground."""
+    """An encoder whose format has the ground coordinates of a tile's corners."""
 
     def encode_placed(
         self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners
     ) -> bytes:
-        """The payload of one tile whose corners are known; as `encode` otherwise."""
+        """Return the payload of one tile with the ground coordinates of its corners.
+
+        Parameters
+        ----------
+        pixels, info, window
+            As for `encode`.
+        corners
+            See `Corners`.
+
+        Raises
+        ------
+        EncodeError
+            When the library cannot write this tile.
+        """

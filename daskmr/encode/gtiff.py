@@ -1,4 +1,4 @@
-"""GeoTIFF tiles."""
+"""Encode tiles as GeoTIFF."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from rasterio.rpc import RPC
 
 from daskmr.core.grid import Size, Window
 from daskmr.core.imagery import ControlPoints, ImageInfo, Pixels
-from daskmr.encode._copy import created, writing
+from daskmr.encode._copy import create_file, writing_env
 from daskmr.encode._limits import HEADER, Quality, raw_bytes, require, whole_blocks
 from daskmr.registry import plugin
 
@@ -19,7 +19,7 @@ _TYPES = (
 )
 _PREDICTORS = {"i": 2, "u": 2, "f": 3}
 _GROWTH = {"NONE": 1.0, "LZW": 1.5, "DEFLATE": 1.01, "ZSTD": 1.01, "JPEG": 1.0}
-# From here on the library writes nodata as -9.2e+18, which it reads back as -9 for 64-bit integers.
+# From here on GDAL writes nodata as -9.2e+18, which it reads as -9 for 64-bit integers.
 _LEAST_EXPONENT = 1e18
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _POINT_BYTES = 64
@@ -27,40 +27,40 @@ _POINT_BYTES = 64
 
 @plugin
 class GtiffEncoder:
-    """A GeoTIFF with the tile's own georeferencing and nothing else of the image's metadata.
+    """A GeoTIFF with the georeferencing of the tile and no other metadata of the image.
 
-    The transform is the image's, moved to the tile's first pixel; so are RPCs, and the control
-    points of an image without a transform. CRS and nodata are kept.
+    The transform of the image is shifted to the first pixel of the tile; so are its RPCs, and the
+    control points of an image without a transform. CRS and nodata are kept.
     """
 
     content_type: ClassVar[str] = "image/tiff"
 
     compression: Literal["NONE", "LZW", "DEFLATE", "ZSTD", "JPEG"] = "NONE"
-    """DEFLATE and ZSTD at their fastest levels; JPEG loses detail."""
+    """Compression; DEFLATE and ZSTD use their fastest levels, JPEG is lossy."""
     quality: Quality = None
-    """Of JPEG, 1 to 100; 75 when not given."""
+    """Quality of JPEG, 1 to 100; 75 when None."""
 
     def check(self, info: ImageInfo) -> None:
-        """Any number of bands of any type, but for JPEG: 1 or 3 of uint8."""
-        what = f"GTIFF with {self.compression}"
+        """Raise for unsupported types or, with JPEG, for other than 1 or 3 bands of uint8."""
+        format_name = f"GTIFF with {self.compression}"
         if self.compression == "JPEG":
-            require(info, what, dtypes=["uint8"], bands=[1, 3], instead="GTIFF with DEFLATE")
+            require(info, format_name, dtypes=["uint8"], bands=[1, 3], instead="GTIFF with DEFLATE")
         else:
-            require(info, what, dtypes=_TYPES, instead="NPY")
+            require(info, format_name, dtypes=_TYPES, instead="NPY")
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """The worst that noise can do to the compression; JPEG works on blocks of 16 x 16."""
+        """Return the size of a tile of noise, the worst case of the compression, bytes."""
         size = whole_blocks(tile) if self.compression == "JPEG" else tile
         points = info.gcps or info.corners
         header = HEADER + (_POINT_BYTES * len(points.pixels) if points else 0)
-        # Every strip, at most one a row, needs its place and length in the directory.
+        # Every strip, at most one a row, has its offset and length in the directory.
         return int(raw_bytes(info, size) * _GROWTH[self.compression]) + 32 * tile.height + header
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The tile as a GeoTIFF, bands interleaved by pixel."""
-        with writing("GTIFF", info, window):
-            placing = {**_placed(info, window), "nodata": _nodata(info)}
-            return created(pixels, "GTiff", {**placing, **self._options(info, pixels.dtype)})
+        """Return the tile as GeoTIFF, bands interleaved by pixel."""
+        with writing_env("GTIFF", info, window):
+            placing = {**_georeferencing(info, window), "nodata": _nodata(info)}
+            return create_file(pixels, "GTiff", {**placing, **self._options(info, pixels.dtype)})
 
     def _options(self, info: ImageInfo, dtype: "np.dtype[np.generic]") -> dict[str, object]:
         options: dict[str, object] = {"COMPRESS": self.compression, "INTERLEAVE": "PIXEL"}
@@ -75,14 +75,14 @@ class GtiffEncoder:
         return {**options, **_colors(info, jpeg=self.compression == "JPEG")}
 
 
-def _placed(info: ImageInfo, window: Window) -> dict[str, object]:
-    """Transform or control points, their CRS, and RPCs, for the pixels of a window."""
+def _georeferencing(info: ImageInfo, window: Window) -> dict[str, object]:
+    """Return the transform or control points, their CRS, and the RPCs for a window."""
     transform, rpcs = shifted(info, window), _rpcs(info, window)
-    found: dict[str, object] = {} if rpcs is None else {"rpcs": rpcs}
+    placing: dict[str, object] = {} if rpcs is None else {"rpcs": rpcs}
     points = info.gcps or info.corners
     if transform is None and points is not None and points.crs:
-        return {**found, "gcps": _points(points, window), "crs": points.crs}
-    return {**found, "transform": transform, "crs": info.crs}
+        return {**placing, "gcps": _points(points, window), "crs": points.crs}
+    return {**placing, "transform": transform, "crs": info.crs}
 
 
 def _points(points: ControlPoints, window: Window) -> list[GroundControlPoint]:
@@ -95,7 +95,7 @@ def _points(points: ControlPoints, window: Window) -> list[GroundControlPoint]:
 
 
 def _rpcs(info: ImageInfo, window: Window) -> RPC | None:
-    """RPCs for the pixels of a window; None for those of a chip that was turned."""
+    """Return the RPCs for the pixels of a window; None for a rotated chip."""
     a, b, c, d, e, f = info.chip or _IDENTITY
     rpcs = info.rpcs
     if rpcs is None or b or d:
@@ -107,7 +107,7 @@ def _rpcs(info: ImageInfo, window: Window) -> RPC | None:
         for axis in ("lat", "long", "height")
         for name in (f"{axis}_off", f"{axis}_scale")
     }
-    # Lines and samples are counted from the middle of the first pixel, chips from its corner.
+    # Lines and samples are counted from the centre of the first pixel, chips from its corner.
     return RPC(
         **terms,
         **ground,
@@ -119,7 +119,7 @@ def _rpcs(info: ImageInfo, window: Window) -> RPC | None:
 
 
 def shifted(info: ImageInfo, window: Window) -> Affine | None:
-    """The transform of a window of an image; None for an image without one.
+    """Return the transform of a window of an image; None for an image without one.
 
     Examples
     --------
@@ -138,25 +138,25 @@ def shifted(info: ImageInfo, window: Window) -> Affine | None:
 
 
 def _nodata(info: ImageInfo) -> float | None:
-    """The nodata value as the pixel type holds it; None when no pixel can have it."""
+    """Return the nodata value as a value of the pixel type; None when no pixel can have it."""
     value = info.nodata
     if value is None:
         return None
     dtype = np.dtype(info.dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        held = limits.min <= value <= limits.max and float(value).is_integer()
-        return value if held and abs(value) < _LEAST_EXPONENT else None
+        is_exact = limits.min <= value <= limits.max and float(value).is_integer()
+        return value if is_exact and abs(value) < _LEAST_EXPONENT else None
     if not np.isfinite(value):
         return value
-    # The least float32 is often written with fewer digits than it has, and so lies out of range.
+    # The lowest float32 is often written with too few digits, and is then out of range.
     largest = float(np.finfo(dtype).max)
     near = min(max(value, -largest), largest)
     return near if np.isclose(near, value, rtol=1e-6, atol=0.0) else None
 
 
 def _colors(info: ImageInfo, *, jpeg: bool) -> dict[str, str]:
-    """What the bands are, so that a reader does not take the fourth one for transparency."""
+    """Return colour options, so that readers do not interpret a fourth band as alpha."""
     if jpeg:
         return {"PHOTOMETRIC": "MINISBLACK" if info.bands == 1 else "YCBCR"}
     known = info.colorinterp

@@ -1,4 +1,4 @@
-"""Tiles as requests of KServe V2 (Open Inference Protocol) with a raw tensor."""
+"""Encode tiles as KServe V2 (Open Inference Protocol) requests with a raw tensor."""
 
 import json
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,7 +14,7 @@ from daskmr.errors import EncodeError, RequestError
 from daskmr.registry import plugin
 
 JSON_BYTES = 1024
-"""Length of the JSON, filled up with spaces: it stands in the media type."""
+"""Length of the JSON, padded with spaces, since the media type contains it."""
 
 _NAMES = {
     "bool": "BOOL",
@@ -37,7 +37,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 @plugin
 class KserveEncoder:
-    """A request for one inference with one input, a batch of one tile."""
+    """A KServe V2 inference request with one input, a batch of one tile."""
 
     content_type: ClassVar[str] = (
         f"application/vnd.sagemaker-triton.binary+json;json-header-size={JSON_BYTES}"
@@ -48,18 +48,19 @@ class KserveEncoder:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     """Order of the axes of the input."""
     dtype: Literal["image", "FP32", "FP16", "UINT8"] = "image"
-    """Type of the input; ``image`` for that of the image."""
+    """Data type of the input; ``image`` for that of the image."""
     scale: float = 1.0
-    """What pixels are multiplied with, for FP32 and FP16."""
+    """Factor of the pixels, for FP32 and FP16 only."""
     outputs: tuple[Name, ...] = ()
-    """Outputs that are asked for; all when empty."""
+    """Names of the requested outputs; all when empty."""
 
     def check(self, info: ImageInfo) -> None:
-        """Refuse types that the protocol lacks, and a request that is too long.
+        """Raise for pixel types that the protocol lacks, and for a JSON that is too long.
 
         Raises
         ------
         RequestError
+            Names the option or type that is not supported.
         """
         dtypes = ("uint8",) if self.dtype == "UINT8" else tuple(_NAMES)
         instead = "dtype FP32 or NPY" if self.dtype == "UINT8" else "NPY"
@@ -77,12 +78,12 @@ class KserveEncoder:
             raise RequestError(msg)
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """The pixels in their type, and the JSON in front."""
+        """Return the size of the JSON and of the tensor, bytes."""
         itemsize = self._carried(info.dtype).itemsize
         return JSON_BYTES + info.bands * tile.height * tile.width * itemsize
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The request, its tensor little-endian in C order."""
+        """Return the JSON and the tensor, which is little-endian in C order."""
         dtype = self._carried(pixels.dtype.name)
         header = self._request(pixels.shape, dtype).ljust(JSON_BYTES)
         if len(header) > JSON_BYTES:
@@ -96,7 +97,7 @@ class KserveEncoder:
         return b"".join([header, tensor.data])
 
     def _carried(self, dtype: str) -> np.dtype[Any]:
-        """Type of the tensor for pixels of a type."""
+        """Return the type of the tensor for pixels of a type."""
         return np.dtype(_CARRIED.get(self.dtype, dtype)).newbyteorder("<")
 
     def _tensor(self, pixels: Pixels, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -108,7 +109,7 @@ class KserveEncoder:
             return np.ascontiguousarray(ordered, dtype=dtype)
 
     def _request(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-        """The JSON, as tritonclient writes it."""
+        """Return the JSON of the request in the form of tritonclient."""
         bands, height, width = shape
         axes = [bands, height, width] if self.layout == "NCHW" else [height, width, bands]
         n_bytes = bands * height * width * dtype.itemsize

@@ -1,11 +1,11 @@
-"""NITF tiles."""
+"""Encode tiles as NITF."""
 
 from typing import ClassVar, Literal
 
 from daskmr.core.grid import Size, Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.encode import _radar
-from daskmr.encode._copy import copied, writing
+from daskmr.encode._copy import copy_file, writing_env
 from daskmr.encode._extensions import blocka, igeolo, models
 from daskmr.encode._limits import HEADER, Quality, raw_bytes, require, whole_blocks
 from daskmr.encode.base import Corners
@@ -20,36 +20,38 @@ _NO_DATE = "-" * 14
 
 @plugin
 class NitfEncoder:
-    """A NITF 2.1 that says where it lies, by all that is known of the image.
+    """A NITF 2.1 with all georeferencing of the image.
 
-    RPCs and replacement sensor models are carried as they are, with an ICHIPB that says where in
-    their image the tile was cut; corners stand in IGEOLO (whole seconds, some 30 m) and BLOCKA
-    (a millionth of a degree), at the height that the sensor model takes for the ground's. Tiles of
-    SICD and SIDD images that are not compressed are SICD and SIDD themselves, which takes sarkit
-    (``daskmr[sar]``). Security marks are not carried.
+    RPCs and replacement sensor models are copied unchanged, with an ICHIPB for the position of the
+    tile in their image; corners are in IGEOLO (whole seconds, about 30 m) and BLOCKA (1e-6
+    degrees), at the ground height of the sensor model. Tiles of SICD and SIDD images without
+    compression are SICD and SIDD as well, which needs sarkit (``daskmr[sar]``). Security marks are
+    not copied.
     """
 
     content_type: ClassVar[str] = "application/vnd.nitf"
 
     compression: Literal["NONE", "JPEG", "J2K"] = "NONE"
-    """J2K loses nothing unless `quality` is given. Pixels that JPEG 2000 does not know, such as
-    float32, are written as they are."""
+    """Compression; J2K is lossless unless `quality` is set. Pixel types that JPEG 2000 does not
+    support, such as float32, are not compressed."""
     quality: Quality = None
-    """Of JPEG, 1 to 100, 75 when not given; of lossy J2K, the part of the bits that is kept in
+    """Quality of JPEG, 1 to 100, 75 when None; of lossy J2K, the share of the bits that is kept,
     percent."""
 
     def check(self, info: ImageInfo) -> None:
-        """Up to 999 bands of the pixel types that the standard knows; JPEG 1 or 3 of uint8."""
-        what = f"NITF with {self.compression}"
+        """Raise for unsupported pixel types or bands (at most 999), or broken radar metadata."""
+        format_name = f"NITF with {self.compression}"
         if self.compression == "JPEG":
-            require(info, what, dtypes=["uint8"], bands=[1, 3], instead="NITF with J2K or GTIFF")
+            require(
+                info, format_name, dtypes=["uint8"], bands=[1, 3], instead="NITF with J2K or GTIFF"
+            )
         else:
-            require(info, what, dtypes=_TYPES, bands=range(1, 1000), instead="GTIFF or NPY")
+            require(info, format_name, dtypes=_TYPES, bands=range(1, 1000), instead="GTIFF or NPY")
         if self._is_radar(info):
             _radar.check(info)
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """The pixels, a subheader that grows with the bands, and what compression may add."""
+        """Return an upper estimate of the size of a tile with its headers, bytes."""
         header = 32 * info.bands + HEADER + sum(len(fields) for _, fields in info.rsm)
         if self.compression == "JPEG":
             return raw_bytes(info, whole_blocks(tile)) + header
@@ -59,41 +61,41 @@ class NitfEncoder:
         return int(raw_bytes(info, tile) * growth) + header
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The tile as a NITF, without its corners."""
-        return self._encoded(pixels, info, window)
+        """Return the tile as NITF without corners."""
+        return self._encode(pixels, info, window)
 
     def encode_placed(
         self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners
     ) -> bytes:
-        """The tile as a NITF."""
+        """Return the tile as NITF with its corners."""
         if self._is_radar(info):
             return _radar.radar_tile(pixels, info, window, corners=corners)
-        return self._encoded(pixels, info, window, corners=corners)
+        return self._encode(pixels, info, window, corners=corners)
 
     def _is_radar(self, info: ImageInfo) -> bool:
         return self.compression == "NONE" and _radar.is_carried(info)
 
-    def _encoded(
+    def _encode(
         self, pixels: Pixels, info: ImageInfo, window: Window, *, corners: Corners | None = None
     ) -> bytes:
         bands = pixels.shape[0]
         rgb = bands == len(_RGB) and info.colorinterp in {(), _RGB} and pixels.dtype == "uint8"
         meaning = "RGB" if rgb else ("MONO" if bands == 1 else "MULTI")
-        options = {"FDT": _NO_DATE, "IDATIM": _NO_DATE, **self._coded(pixels)}
-        if self.compression != "JPEG":  # it has a color space of its own
+        options = {"FDT": _NO_DATE, "IDATIM": _NO_DATE, **self._compression_options(pixels)}
+        if self.compression != "JPEG":  # JPEG sets its own color space
             options["IREP"] = meaning
         extensions = {**models(info, window)}
         if corners is not None:
             size = Size(height=window.height, width=window.width)
             options |= igeolo(corners)
             extensions |= blocka(corners, size)
-        with writing("NITF", info, window):
-            return copied(
+        with writing_env("NITF", info, window):
+            return copy_file(
                 pixels, "NITF", options, colors=_RGB if rgb else (), extensions=extensions
             )
 
-    def _coded(self, pixels: Pixels) -> dict[str, str]:
-        """Creation options of the image's compression."""
+    def _compression_options(self, pixels: Pixels) -> dict[str, str]:
+        """Return GDAL's creation options of the compression."""
         if self.compression == "JPEG":
             return {"IC": "C3", "QUALITY": str(self.quality or 75)}
         if self.compression == "NONE" or pixels.dtype.name not in _J2K_TYPES:

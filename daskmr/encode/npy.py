@@ -1,4 +1,4 @@
-"""Tiles as numpy's own files."""
+"""Encode tiles as ``.npy`` files."""
 
 import io
 from typing import ClassVar
@@ -14,19 +14,19 @@ from daskmr.registry import plugin
 
 @plugin
 class NpyEncoder:
-    """What ``numpy.save`` writes of the array (band, y, x): any type, any number of bands."""
+    """A ``.npy`` file of the array (band, y, x) of any type, written by ``numpy.save``."""
 
     content_type: ClassVar[str] = "application/x-npy"
 
     def check(self, info: ImageInfo) -> None:
-        """Every image fits."""
+        """Accept every image."""
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """The pixels and a short header."""
+        """Return the size of the pixels and a header, bytes."""
         return raw_bytes(info, tile) + HEADER
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The tile in numpy's format, rows in C order."""
+        """Return the tile in numpy's format, rows in C order."""
         buffer = io.BytesIO()
         try:
             np.save(buffer, np.ascontiguousarray(pixels), allow_pickle=False)

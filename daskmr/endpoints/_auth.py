@@ -1,4 +1,4 @@
-"""How we say who we are to an HTTP endpoint: from configuration, never from a request."""
+"""Credentials for an HTTP endpoint: from configuration, never from a request."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Bearer:
     """The token."""
 
     def headers(self) -> dict[str, str]:
-        """What is sent with every tile."""
+        """Return the header that is sent with every tile."""
         return {"Authorization": f"Bearer {self.token.get_secret_value()}"}
 
 
@@ -31,7 +31,7 @@ class Basic:
     """Password."""
 
     def headers(self) -> dict[str, str]:
-        """What is sent with every tile."""
+        """Return the header that is sent with every tile."""
         pair = f"{self.username}:{self.password.get_secret_value()}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode('ascii')}"}
 
@@ -46,37 +46,37 @@ class ApiKey:
     """Name of the header."""
 
     def headers(self) -> dict[str, str]:
-        """What is sent with every tile."""
+        """Return the header that is sent with every tile."""
         return {self.header: self.key.get_secret_value()}
 
 
 Auth = Bearer | Basic | ApiKey
-"""Any of them."""
+"""Any kind of credentials."""
 
 
-def auth_of(said: Mapping[str, str], *, place: str) -> Auth:
-    """The one that an entry of the configuration means.
+def parse_auth(entry: Mapping[str, str], *, place: str) -> Auth:
+    """Return the credentials of an entry of the configuration.
 
     Parameters
     ----------
-    said
+    entry
         ``{"bearer": TOKEN}``, ``{"username": NAME, "password": WORD}`` or
         ``{"api-key": KEY, "header": NAME}``, the last name optional.
     place
-        Where it stands, for the message.
+        Name of the setting, for the message.
 
     Raises
     ------
     RequestError
         When it is none of these; names the keys, never a value.
     """
-    names = set(said)
+    names = set(entry)
     if names == {"bearer"}:
-        return Bearer(token=SecretStr(said["bearer"]))
+        return Bearer(token=SecretStr(entry["bearer"]))
     if names == {"username", "password"}:
-        return Basic(username=said["username"], password=SecretStr(said["password"]))
+        return Basic(username=entry["username"], password=SecretStr(entry["password"]))
     if "api-key" in names and names <= {"api-key", "header"}:
-        header = {"header": said["header"]} if "header" in said else {}
-        return ApiKey(key=SecretStr(said["api-key"]), **header)
+        header = {"header": entry["header"]} if "header" in entry else {}
+        return ApiKey(key=SecretStr(entry["api-key"]), **header)
     msg = f"{place}: {sorted(names)} is none of bearer; username and password; api-key and header"
     raise RequestError(msg)

@@ -1,4 +1,4 @@
-"""A request's parameters as HTTP headers, as Model Runner sends them."""
+"""HTTP headers of a request's parameters, as Model Runner sends them."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ Headers = tuple[tuple[str, str], ...]
 _RENAMED = {"customattributes": "X-Amzn-SageMaker-Custom-Attributes"}
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TEXT = re.compile(r"[\x20-\x7e\t]*")
-_OURS = frozenset(
+_RESERVED = frozenset(
     {
         "authorization", "connection", "content-encoding", "content-length", "content-type",
         "cookie", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te",
@@ -23,8 +23,8 @@ _ALLOWED = frozenset({"accept", "accept-language"})
 _NOT_ALLOWED = ("x-amz-", "x-forwarded-", "x-real-ip")
 
 
-def headers_of(parameters: Mapping[str, object], more: Collection[str] = ()) -> Headers:
-    """Headers for the parameters of a request.
+def request_headers(parameters: Mapping[str, object], extra: Collection[str] = ()) -> Headers:
+    """Return the HTTP headers of a request's parameters.
 
     ``CustomAttributes`` goes by SageMaker's header name; every other name is the header's own. A
     request may set ``Accept``, ``Accept-Language`` and headers that begin with ``X-``, but for
@@ -34,7 +34,7 @@ def headers_of(parameters: Mapping[str, object], more: Collection[str] = ()) -> 
     ----------
     parameters
         Names and values.
-    more
+    extra
         Further headers that a request may set.
 
     Raises
@@ -44,25 +44,25 @@ def headers_of(parameters: Mapping[str, object], more: Collection[str] = ()) -> 
 
     Examples
     --------
-    >>> headers_of({"CustomAttributes": "a=1", "X-Foo": 5})
+    >>> request_headers({"CustomAttributes": "a=1", "X-Foo": 5})
     (('X-Amzn-SageMaker-Custom-Attributes', 'a=1'), ('X-Foo', '5'))
     """
-    found = tuple(
+    headers = tuple(
         (_RENAMED.get(name.lower(), name), str(value)) for name, value in parameters.items()
     )
-    allowed = _ALLOWED | {name.lower() for name in more}
-    refused = [name for name, _ in found if not _may_be_set(name.lower(), allowed)]
+    allowed = _ALLOWED | {name.lower() for name in extra}
+    refused = [name for name, _ in headers if not _is_allowed(name.lower(), allowed)]
     if refused:
         raise RequestError(*(f"parameters: {name!r} is not a request's to set" for name in refused))
-    return found
+    return headers
 
 
-def _may_be_set(name: str, allowed: Collection[str]) -> bool:
+def _is_allowed(name: str, allowed: Collection[str]) -> bool:
     return name in allowed or (name.startswith("x-") and not name.startswith(_NOT_ALLOWED))
 
 
 def check_headers(headers: Headers) -> None:
-    """Refuse headers that HTTP cannot carry, or that are not a request's to set.
+    """Raise for headers that HTTP cannot carry, or that a request may not set.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_headers(headers: Headers) -> None:
     for name, text in headers:
         if not _TOKEN.fullmatch(name):
             problems.append(f"parameters: {name!r} cannot be the name of a header")
-        elif name.lower() in _OURS:
+        elif name.lower() in _RESERVED:
             problems.append(f"parameters: {name!r} is not a request's to set")
         elif not _TEXT.fullmatch(text):
             problems.append(f"parameters: {name!r} holds characters that no header can: {text!r}")

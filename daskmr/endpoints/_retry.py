@@ -1,38 +1,42 @@
-"""When a call is made again, and after how long: a pure function of error and attempt."""
+"""Delay before the next attempt of a call: a pure function of error and attempt number.
+
+Our own: busy endpoints and faults have separate counts and caps, which one attempt number of a
+library does not express.
+"""
 
 from daskmr.errors import CapacityError, EndpointError, UnreachableError
 
 PATIENCE_S = 600.0
-"""Seconds for which a tile waits for an endpoint that is busy or away."""
+"""Seconds for which a tile waits for an endpoint that is busy or unreachable."""
 MAX_WAIT_S = 60.0
-"""Most seconds that an endpoint's Retry-After is honoured."""
+"""Maximum seconds that an endpoint's Retry-After is honoured."""
 _CAP_S = 20.0
 _BUSY_CAP_S = 2.0
 _BASE_S = 0.25
 
 
 def is_waiting(error: EndpointError) -> bool:
-    """Whether the tile is not to blame and only has to wait: no attempt is spent."""
+    """Return True if the endpoint is busy or unreachable: the tile waits and spends no attempt."""
     return isinstance(error, CapacityError | UnreachableError)
 
 
 def delay_s(
     error: EndpointError, attempt: int, uniform: float, *, round_trip_s: float = 0.0
 ) -> float | None:
-    """Seconds to wait before the next attempt; None to give up.
+    """Return the seconds to wait before the next attempt; None to give up.
 
     Waits grow by doubling up to a cap: with full jitter after a fault, with half of it while the
-    endpoint is busy, from about the time that a call takes. There the cap is low: that fewer ask is
-    the business of the window and of the breaker, and who waits for long holds a slot for nothing.
-    An endpoint that is busy and says when to come back is taken at its word.
+    endpoint is busy, from about the time that a call takes. There the cap is low: the window and
+    the breaker reduce the load, and a call that waits for long holds a slot for nothing. The
+    Retry-After of a busy endpoint is followed.
 
     Parameters
     ----------
     error
-        How the attempt ended.
+        Error of the attempt.
     attempt
-        How many attempts ended like this, this one included. Failures of other kinds do not count:
-        a tile that waited for a busy endpoint keeps its tries for faults.
+        Number of attempts with an error of this kind, this one included: a tile that waited for a
+        busy endpoint keeps its attempts for faults.
     uniform
         A random number, 0 to 1.
     round_trip_s

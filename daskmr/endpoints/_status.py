@@ -1,4 +1,4 @@
-"""What an HTTP status means for a tile: which error, and so whether another try can help."""
+"""Errors of HTTP statuses: the class says whether another attempt can help."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,23 +18,23 @@ _TRANSIENT = frozenset({408, 424, 425, 500, 502, 504, 530})
 _AUTH = frozenset({401, 403, 407})
 
 
-def error_of(
+def status_error(
     status: int, message: str, *, retry_after_s: float | None = None
 ) -> EndpointError | None:
-    """The error of a status; None for 200.
+    """Return the error of an HTTP status; None for 200.
 
     Parameters
     ----------
     status
-        As it was answered.
+        HTTP status of the response.
     message
-        Which endpoint; the status is added.
+        Name of the endpoint; the status is appended.
     retry_after_s
-        Seconds that the answer asked us to wait.
+        Seconds of the response's Retry-After.
 
     Examples
     --------
-    >>> error_of(404, "http://models")
+    >>> status_error(404, "http://models")
     PermanentError('http://models: HTTP 404')
     """
     if status == _OK:
@@ -45,15 +45,15 @@ def error_of(
     kind: type[EndpointError] = PermanentError
     if status in _AUTH:
         kind = AuthError
-    elif status in _TRANSIENT or status >= 500:  # noqa: PLR2004 - any other fault of the server
+    elif status in _TRANSIENT or status >= 500:  # noqa: PLR2004 - any other server error
         kind = TransientError
-    elif status < 300:  # noqa: PLR2004 - done, but without features
+    elif status < 300:  # noqa: PLR2004 - success, but without features
         kind = BadResponseError
     return kind(text, reason=reason)
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date.
+    """Return the seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date.
 
     Examples
     --------
@@ -64,8 +64,8 @@ def retry_after_s(header: str | None) -> float | None:
     """
     if header is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    if (text := header.strip()).isdecimal():
+        return float(text)
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):

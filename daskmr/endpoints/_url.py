@@ -1,4 +1,4 @@
-"""Which URLs a model may have: those that every parser reads in the same way."""
+"""URLs that a model may have: those that every parser reads in the same way."""
 
 import re
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from daskmr.errors import RequestError
 
 PORTS = {"http": 80, "https": 443}
-"""Ports that a URL need not name."""
+"""Default port of each scheme."""
 
 _WRAPPED = (
     (ip_network("64:ff9b::/96"), 0),  # NAT64: the last 32 bits are an IPv4 address (RFC 6052)
@@ -19,15 +19,15 @@ _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?
 
 
 def server_url(url: str) -> SplitResult:
-    """The parts of the URL of a server.
+    """Return the parts of the URL of a server.
 
-    Refused are a user name or password, a port that is none, white space, backslashes, and whatever
-    is not ASCII: a host beyond it is written in punycode, a path percent-encoded.
+    Refused are a user name or password, an invalid port, white space, backslashes, and anything
+    that is not ASCII: other hosts are written in punycode, other paths percent-encoded.
 
     Raises
     ------
     RequestError
-        Names the URL, without what may be secret in it.
+        Names the URL, without user, password and query.
 
     Examples
     --------
@@ -40,8 +40,8 @@ def server_url(url: str) -> SplitResult:
         if "@" in parts.netloc:
             msg = f"model: the URL of {host} must not hold a user name or password"
             raise RequestError(msg)
-        known = bool(_NAME.fullmatch(host)) or ":" in host
-        if known and parts.scheme in PORTS and parts.port != 0 and _PLAIN.fullmatch(url):
+        is_host = bool(_NAME.fullmatch(host)) or ":" in host
+        if is_host and parts.scheme in PORTS and parts.port != 0 and _PLAIN.fullmatch(url):
             return parts
     except ValueError:  # brackets that do not match, a port that is no number
         pass
@@ -51,7 +51,7 @@ def server_url(url: str) -> SplitResult:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet, also where IPv6 wraps an IPv4 address.
+    """Return True for an address of the public internet, also where IPv6 wraps an IPv4 address.
 
     Examples
     --------
@@ -59,22 +59,22 @@ def is_public(address: str) -> bool:
     (True, False, False)
     """
     try:
-        found = ip_address(address.partition("%")[0])
+        parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(found, IPv4Address):
-        return found.is_global and not any(found in net for net in _RESERVED)
-    inner = found.ipv4_mapped
+    if isinstance(parsed, IPv4Address):
+        return parsed.is_global and not any(parsed in net for net in _RESERVED)
+    inner = parsed.ipv4_mapped
     for network, shift in _WRAPPED:
-        if found in network:
-            inner = IPv4Address(int(found) >> shift & 0xFFFFFFFF)
-    return is_public(str(inner)) if inner is not None else found.is_global
+        if parsed in network:
+            inner = IPv4Address(int(parsed) >> shift & 0xFFFFFFFF)
+    return is_public(str(inner)) if inner is not None else parsed.is_global
 
 
 def check_public(parts: SplitResult) -> None:
-    """Refuse a host that is a private address, or that could be read as one.
+    """Raise for a host that is a private address, or that could be read as one.
 
-    Names are looked at again when they are resolved.
+    The addresses of host names are checked when they are resolved.
 
     Raises
     ------

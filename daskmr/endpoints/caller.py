@@ -1,7 +1,8 @@
-"""Calls of endpoints from any thread: one event loop for each process, many calls in flight."""
+"""Calls of endpoints from any thread, on one event loop of each process."""
 
 import asyncio
 import atexit
+import logging
 import os
 import random
 import threading
@@ -17,17 +18,18 @@ from typing import Any, TypeVar
 
 from daskmr.core.wire import Answer
 from daskmr.endpoints._retry import PATIENCE_S, delay_s
-from daskmr.endpoints._wire import close_sessions
-from daskmr.endpoints.base import ControlPlane, Endpoint, Refreshing
-from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, can_pass, is_fault
+from daskmr.endpoints.base import Closing, ControlPlane, Endpoint, Refreshing
+from daskmr.endpoints.limiter import GIVE_UP_FAULTS_S, Limiter, is_endpoint_error, is_model_fault
 from daskmr.endpoints.shares import Grant, Report
 from daskmr.errors import AuthError, EndpointError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 _RANKS = count()
+_LISTENERS: list[Callable[[], None]] = []
 _JOIN_S = 5.0
-LOOK_EVERY_S = 60.0
-"""Seconds between looks at the capacity of an endpoint that may scale."""
+CAPACITY_EVERY_S = 60.0
+"""Seconds between queries of the capacity of an endpoint that may scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,90 +37,98 @@ class Reply:
     """An answer of an endpoint."""
 
     answer: Answer
-    """What it said."""
+    """Its body and media type."""
     attempts: int
-    """Calls that were made."""
+    """Number of calls made."""
     seconds: float
-    """Time of the call that succeeded."""
+    """Duration of the successful call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How a job may use an endpoint."""
+    """Limits of one job's use of an endpoint."""
 
     job: str
-    """Name of the job: jobs take turns."""
+    """Name of the job: slots go to jobs in turn."""
     capacity: int | None = None
-    """Calls that the endpoint stands in all; None: found by trying."""
+    """Calls that the endpoint can serve in all; None: measured."""
     share: int | None = None
-    """This process's part of it to begin with; None without a capacity."""
+    """This process's part of the capacity without a coordinator; None: it has no limit."""
     processes: int = 1
-    """Processes that began with a share."""
+    """Number of processes that call the endpoint."""
+    is_coordinated: bool = False
+    """Whether a coordinator divides the capacity among processes."""
     target: float | None = None
-    """Part of the capacity that is used, when the control plane is asked again as it changes; None
-    for a capacity that the user gave."""
+    """Fraction of the capacity that is used, of an endpoint whose control plane is polled; None for
+    a capacity set by the user."""
     patience_s: float = PATIENCE_S
-    """Seconds for which a tile waits for an endpoint that is busy or away."""
+    """Seconds for which a tile waits for an endpoint that is busy or unreachable."""
 
 
 @dataclass
 class Caller:
     """One region's calls of one endpoint, with retries; use it in a ``with`` block.
 
-    A call keeps its slot while it waits for its next attempt, so that an endpoint in trouble is
-    asked less, not more.
+    A call keeps its slot while it waits for its next attempt, so that an endpoint in trouble gets
+    fewer calls, not more. The endpoint is closed with the process's loop, see
+    `daskmr.endpoints.base.Closing`.
     """
 
     endpoint: Endpoint
-    """Whom to call."""
+    """The endpoint to call."""
     terms: Terms
-    """How."""
-    _line: "_Line" = field(init=False)
+    """Limits of the job."""
+    _channel: "_Channel" = field(init=False)
     _rank: int = field(init=False)
 
     def __enter__(self) -> "Caller":
         self._rank = next(_RANKS)
-        self._line = _line(os.getpid(), self.endpoint.name)
+        self._channel = _channel(os.getpid(), self.endpoint.name)
+        self._channel.loop.close_at_end(self.endpoint)
         terms = self.terms
         if terms.target is not None and isinstance(self.endpoint, ControlPlane):
-            self._line.follow(self.endpoint)
-        self._line.tell(
+            self._channel.watch_capacity(self.endpoint)
+        self._channel.call_limiter(
             lambda it: it.join(
                 terms.job,
                 terms.capacity,
                 terms.share,
                 processes=terms.processes,
                 target=terms.target,
+                is_coordinated=terms.is_coordinated,
             )
         )
+        if self._channel.limiter.awaits_grant:
+            for listener in _LISTENERS:
+                listener()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._line.tell(lambda it: it.leave(self.terms.job))
+        self._channel.call_limiter(lambda it: it.leave(self.terms.job))
 
     @property
     def limit(self) -> int:
-        """Calls that this process may have in flight now."""
-        return self._line.limiter.limit
+        """Maximum calls in flight of this process now."""
+        return self._channel.limiter.limit
 
     def submit(self, payload: bytes, content_type: str) -> "Future[Reply]":
-        """Begin a call; the future ends with a `Reply`, or with an EndpointError.
+        """Start a call; the future ends with a `Reply`, or with an EndpointError.
 
-        The error's ``attempts`` says how many calls were made. Cancelling the future ends the call.
+        The error's ``attempts`` is the number of calls made. Cancelling the future ends the call.
         """
-        return self._line.loop.run(self._call(payload, content_type))
+        return self._channel.loop.run(self._call(payload, content_type))
 
     async def _call(self, payload: bytes, content_type: str) -> Reply:
-        limiter = self._line.limiter
-        await limiter.take(self.terms.job, rank=self._rank)
+        limiter = self._channel.limiter
+        await limiter.acquire(self.terms.job, rank=self._rank)
         try:
-            return await _Attempts(self, limiter, payload, content_type).run()
+            return await _Call(self, limiter, payload, content_type).run()
         finally:
-            limiter.give()
+            limiter.release()
 
 
 @dataclass
-class _Attempts:
+class _Call:
     """The attempts at one tile; it holds a slot of the limiter."""
 
     caller: Caller
@@ -127,53 +137,55 @@ class _Attempts:
     content_type: str
     n_failed: int = 0
     """Attempts that failed."""
-    spent: Counter[type[EndpointError]] = field(default_factory=Counter)
-    """Those that count, by kind: what an outage took is given back."""
+    n_spent: Counter[type[EndpointError]] = field(default_factory=Counter)
+    """Attempts that count towards the limit, by kind of error; cleared after an outage."""
     n_refreshed: int = 0
 
     async def run(self) -> Reply:
-        """Attempt until there is an answer, or an error that no further attempt can help."""
+        """Call until there is an answer, or an error that another attempt cannot help."""
         deadline = monotonic() + self.caller.terms.patience_s
-        last: EndpointError | None = None
+        last_error: EndpointError | None = None
         while True:
-            is_probe = await self._permission(deadline, last)
+            is_probe = await self._wait_until_available(deadline, last_error)
             started = monotonic()
             try:
                 answer = await self._attempt()
             except EndpointError as error:
-                last = error
+                last_error = error
                 self.n_failed += 1
-                await self._pause(error, deadline)
+                await self._wait_for_retry(error, deadline)
             except BaseException:  # cancelled, or a fault of the endpoint's own code
                 if is_probe:
-                    self.limiter.abandoned()
+                    self.limiter.cancel_probe()
                 raise
             else:
                 seconds = monotonic() - started
-                self.limiter.answered(seconds)
+                self.limiter.record_success(seconds)
                 return Reply(answer, self.n_failed + 1, seconds)
 
-    async def _permission(self, deadline: float, last: EndpointError | None) -> bool:
-        """Wait until the endpoint may be asked; True when this call is a probe.
+    async def _wait_until_available(
+        self, deadline: float, last_error: EndpointError | None
+    ) -> bool:
+        """Wait until the endpoint may be called; return True if this call is a probe.
 
-        When patience ends, a tile that was never asked about is asked about once all the same: none
-        fails for what happened to others.
+        Every tile is sent at least once, even after the deadline, so that none fails because of
+        others' errors.
         """
-        if self.limiter.refused is not None:
-            raise self._given_up(self.limiter.refused)
-        if not self.limiter.is_away:
+        if self.limiter.auth_error is not None:
+            raise self._final_error(self.limiter.auth_error)
+        if not self.limiter.is_unavailable:
             return False
-        trouble = last or self.limiter.trouble
+        error = last_error or self.limiter.last_error
         patience_s = self.caller.terms.patience_s
-        if trouble is not None and is_fault(trouble):
+        if error is not None and is_model_fault(error):
             patience_s = min(patience_s, GIVE_UP_FAULTS_S)
-        end = min(deadline, monotonic() + patience_s - self.limiter.away_s())
-        is_probe = await self.limiter.open_door(end)
-        still_away: bool = self.limiter.is_away
-        if not is_probe and still_away and last is not None:
-            raise self._given_up(last)
-        if not still_away:
-            self.spent.clear()
+        end = min(deadline, monotonic() + patience_s - self.limiter.outage_s())
+        is_probe = await self.limiter.wait_for_breaker(end)
+        is_unavailable: bool = self.limiter.is_unavailable
+        if not is_probe and is_unavailable and last_error is not None:
+            raise self._final_error(last_error)
+        if not is_unavailable:
+            self.n_spent.clear()
         return is_probe
 
     async def _attempt(self) -> Answer:
@@ -188,85 +200,97 @@ class _Attempts:
             await endpoint.refresh()
             return await self._attempt()
 
-    async def _pause(self, error: EndpointError, deadline: float) -> None:
-        """Wait for the next attempt, or give up."""
-        self.limiter.failed(error)
-        if self.limiter.is_away and can_pass(error):
-            return  # to wait with all others
-        self.spent[type(error)] += 1
+    async def _wait_for_retry(self, error: EndpointError, deadline: float) -> None:
+        """Wait for the next attempt, or raise when there is none."""
+        self.limiter.record_failure(error)
+        if self.limiter.is_unavailable and is_endpoint_error(error):
+            return  # all calls wait in `_wait_until_available`
+        self.n_spent[type(error)] += 1
         wait_s = delay_s(
             error,
-            self.spent[type(error)],
+            self.n_spent[type(error)],
             random.random(),  # noqa: S311 - jitter
-            round_trip_s=self.limiter.congestion.round_trip_s,
+            round_trip_s=self.limiter.window.round_trip_s,
         )
         if wait_s is None or monotonic() + wait_s > deadline:
-            raise self._given_up(error)
+            raise self._final_error(error)
         await asyncio.sleep(wait_s)
-        if self.limiter.is_overfull and not self.limiter.is_away:
-            self.limiter.give()
-            await self._take_again()
+        if self.limiter.is_overfull and not self.limiter.is_unavailable:
+            self.limiter.release()
+            await self._reacquire()
 
-    async def _take_again(self) -> None:
+    async def _reacquire(self) -> None:
         try:
-            await self.limiter.take(self.caller.terms.job, rank=-inf)
+            await self.limiter.acquire(self.caller.terms.job, rank=-inf)
         except asyncio.CancelledError:
-            self.limiter.in_flight += 1  # the one that `Caller` gives back
+            self.limiter.in_flight += 1  # the slot that `Caller` releases
             raise
 
-    def _given_up(self, error: EndpointError) -> EndpointError:
-        """The error for this tile; others may be given up for the same one."""
-        own = copy(error)
-        own.attempts = self.n_failed
-        return own
+    def _final_error(self, error: EndpointError) -> EndpointError:
+        """Return a copy of the error for this tile; other tiles may fail with the same one."""
+        final = copy(error)
+        final.attempts = self.n_failed
+        return final
 
 
 @dataclass
-class _Line:
-    """A process's way to one endpoint."""
+class _Channel:
+    """A process's loop and limiter of one endpoint."""
 
     loop: "_Loop"
     limiter: Limiter
-    is_followed: bool = False
+    is_watched: bool = False
 
-    def tell(self, act: Callable[[Limiter], None]) -> None:
-        """Do something with the limiter, on its loop."""
-        self.loop.run(_done(act, self.limiter)).result()
+    def call_limiter(self, act: Callable[[Limiter], None]) -> None:
+        """Call a function of the limiter on its loop, and wait for it."""
+        self.loop.run(_apply(act, self.limiter)).result()
 
-    def follow(self, endpoint: ControlPlane) -> None:
-        """Look from time to time how many calls the endpoint stands by now."""
+    def watch_capacity(self, endpoint: ControlPlane) -> None:
+        """Poll the endpoint's capacity from now on; once is enough."""
         with _LOCK:
-            if self.is_followed:
+            if self.is_watched:
                 return
-            self.is_followed = True
-        self.loop.run(self._following(endpoint))
+            self.is_watched = True
+        self.loop.run(self._poll_capacity(endpoint))
 
-    async def _following(self, endpoint: ControlPlane) -> None:
+    async def _poll_capacity(self, endpoint: ControlPlane) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            await asyncio.sleep(CAPACITY_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             if not self.limiter.is_idle:
-                found = await asyncio.to_thread(endpoint.capacity)
-                if found is not None:
-                    self.limiter.scaled(found)
+                capacity = await asyncio.to_thread(endpoint.capacity)
+                if capacity is not None:
+                    self.limiter.set_capacity(capacity)
 
 
-async def _done(act: Callable[[Limiter], T], limiter: Limiter) -> T:
+async def _apply(act: Callable[[Limiter], T], limiter: Limiter) -> T:
     return act(limiter)
 
 
 def reports() -> dict[str, Report]:
-    """What this process has to say of each endpoint that a job uses; from any thread."""
-    lines = {name: line for (pid, name), line in list(_LINES.items()) if pid == os.getpid()}
-    return {name: line.limiter.report() for name, line in lines.items() if not line.limiter.is_idle}
+    """Return this process's report of each endpoint that a job uses; from any thread."""
+    channels = {name: it for (pid, name), it in list(_CHANNELS.items()) if pid == os.getpid()}
+    return {name: it.limiter.report() for name, it in channels.items() if not it.limiter.is_idle}
 
 
-def grant(name: str, granted: Grant | None) -> None:
-    """Pass on what the coordinator granted for an endpoint; None when there is none any more."""
-    line = _LINES.get((os.getpid(), name))
-    if line is None:
-        return
-    limiter = line.limiter
-    line.loop.call(limiter.alone) if granted is None else line.loop.call(limiter.granted, granted)
+def on_join(listener: Callable[[], None]) -> None:
+    """Call *listener* whenever a region has to wait for a first grant; from any thread."""
+    _LISTENERS.append(listener)
+
+
+def apply_grant(name: str, grant: Grant | None) -> "Future[None]":
+    """Apply the coordinator's grant to an endpoint's limiter; None: there is no coordinator.
+
+    Returns
+    -------
+    concurrent.futures.Future
+        Done when it is applied. A report that is made before that would tell an older share.
+    """
+    channel = _CHANNELS[os.getpid(), name]
+
+    def act(limiter: Limiter) -> None:
+        limiter.drop_coordinator() if grant is None else limiter.apply_grant(grant)
+
+    return channel.loop.run(_apply(act, channel.limiter))
 
 
 class _Loop:
@@ -274,6 +298,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._endpoints: set[Closing] = set()
         self._thread = threading.Thread(target=self._serve, name="daskmr-endpoints", daemon=True)
         self._thread.start()
         atexit.register(self.stop)
@@ -284,8 +309,13 @@ class _Loop:
     def call(self, act: Callable[..., object], *args: object) -> None:
         self._loop.call_soon_threadsafe(act, *args)
 
+    def close_at_end(self, endpoint: object) -> None:
+        """Close an endpoint once the loop stops; equal ones are closed once."""
+        if isinstance(endpoint, Closing):
+            self.call(self._endpoints.add, endpoint)
+
     def stop(self) -> None:
-        """Close clients and end the thread."""
+        """Cancel the calls, close the endpoints and end the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_JOIN_S)
 
@@ -296,23 +326,27 @@ class _Loop:
         for task in pending:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self._loop.run_until_complete(close_sessions())
+        closing = (endpoint.close() for endpoint in self._endpoints)
+        results = self._loop.run_until_complete(asyncio.gather(*closing, return_exceptions=True))
+        for error in filter(None, results):
+            log.warning("endpoint was not closed: %r", error)
         self._loop.close()
 
 
 _LOCK = threading.Lock()
 _LOOPS: dict[int, _Loop] = {}
-_LINES: dict[tuple[int, str], _Line] = {}
-os.register_at_fork(
-    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
-)
+_CHANNELS: dict[tuple[int, str], _Channel] = {}
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+    )
 
 
-def _line(pid: int, name: str) -> _Line:
-    """A process's one way to an endpoint; a forked child does not use its parent's."""
+def _channel(pid: int, name: str) -> _Channel:
+    """Return a process's only channel to an endpoint; a forked child has its own."""
     with _LOCK:
         if pid not in _LOOPS:
             _LOOPS[pid] = _Loop()
-        if (pid, name) not in _LINES:
-            _LINES[pid, name] = _Line(_LOOPS[pid], Limiter())
-        return _LINES[pid, name]
+        if (pid, name) not in _CHANNELS:
+            _CHANNELS[pid, name] = _Channel(_LOOPS[pid], Limiter())
+        return _CHANNELS[pid, name]

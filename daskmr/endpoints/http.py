@@ -1,4 +1,4 @@
-"""A model behind HTTP: POST the tile, read the answer."""
+"""HTTP endpoint: POST the tile, read the answer."""
 
 from math import inf
 from typing import Literal
@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from daskmr.core.wire import Answer, json_bytes
 from daskmr.endpoints._auth import Auth
 from daskmr.endpoints._headers import Headers, check_headers
-from daskmr.endpoints._status import error_of, retry_after_s
+from daskmr.endpoints._status import retry_after_s, status_error
+from daskmr.endpoints._transport import TIMEOUT_S, Transport
 from daskmr.endpoints._url import check_public, server_url
-from daskmr.endpoints._wire import TIMEOUT_S, Wire
 from daskmr.errors import RequestError
 from daskmr.registry import plugin
 
@@ -21,24 +21,24 @@ class HttpEndpoint:
     url: str
     """``http://`` or ``https://`` URL of the model."""
     headers: Headers = ()
-    """Sent with every tile."""
+    """Headers that are sent with every tile."""
     auth: Auth | None = None
-    """Who we are."""
+    """Credentials."""
     concurrency: int | Literal["auto"] = 10
-    """Calls that the whole cluster may have in flight; ``auto``: found by trying."""
+    """Maximum calls in flight of the whole cluster; ``auto``: measured."""
     timeout_s: float = TIMEOUT_S
     """Seconds for one call, from connecting to the last byte of the answer."""
     ca_file: str | None = None
     """File of certificate authorities to trust instead of the system's."""
     public_only: bool = False
-    """Whether addresses of private networks, of this machine and of its cloud are refused."""
+    """True to refuse addresses of private networks, of this machine and of its cloud."""
     max_payload_bytes: int | None = None
-    """Most bytes of one tile that the server takes; None: not known."""
+    """Maximum bytes of one tile that the server accepts; None: unknown."""
     max_batch: int = 1
-    """Tiles in one call, when the model takes several (see docs/models.md)."""
+    """Maximum tiles of one call (see docs/models.md)."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no plain URL of a server, and headers and limits that make no sense."""
+        """Validate the URL, the headers and the limits."""
         parts = server_url(self.url)
         check_headers(self.headers)
         if self.public_only:
@@ -56,24 +56,28 @@ class HttpEndpoint:
         return urlsplit(self.url)._replace(query="", fragment="").geturl()
 
     async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
-        """One attempt at one tile."""
-        headers = {**dict(self.headers), **_described(content_type)}
+        """POST one tile and return the answer."""
+        headers = {**dict(self.headers), **_content_headers(content_type)}
         if self.auth is not None:
             headers |= self.auth.headers()
-        response = await self._wire.post(self.url, payload, headers)
+        response = await self._transport.post(self.url, payload, headers)
         wait_s = retry_after_s(response.headers.get("Retry-After"))
-        error = error_of(response.status, self.name, retry_after_s=wait_s)
+        error = status_error(response.status, self.name, retry_after_s=wait_s)
         if error is not None:
             raise error
         return response.answer
 
     async def check(self) -> None:
-        """Connect, with TLS where the URL says so, and hang up."""
-        await self._wire.connect(self.url)
+        """Open and close a connection, with TLS for https."""
+        await self._transport.connect(self.url)
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self._transport.close()
 
     @property
-    def _wire(self) -> Wire:
-        return Wire(
+    def _transport(self) -> Transport:
+        return Transport(
             name=self.name,
             timeout_s=self.timeout_s,
             ca_file=self.ca_file,
@@ -81,8 +85,8 @@ class HttpEndpoint:
         )
 
 
-def _described(content_type: str) -> dict[str, str]:
-    """Headers that say what the body is; KServe V2 over HTTP tells the length of its JSON apart."""
+def _content_headers(content_type: str) -> dict[str, str]:
+    """Return the headers that describe a body; KServe V2 has one for the length of its JSON."""
     n_json = json_bytes(content_type)
     if n_json is None:
         return {"Content-Type": content_type}

@@ -1,4 +1,4 @@
-"""Models in the worker's own process: Python functions, and the built-in ones."""
+"""Models in the worker's own process: Python functions and the built-in models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from daskmr.core.imagery import Pixels
-from daskmr.endpoints._status import error_of
-from daskmr.endpoints._turns import in_turn
+from daskmr.endpoints._locks import model_lock
+from daskmr.endpoints._status import status_error
 from daskmr.errors import EndpointError, PermanentError, RequestError
 
 _BATCH = "max_batch"  # the attribute of a function that takes lists of tiles
@@ -29,13 +29,13 @@ class CallableModel:
     """
 
     name: str
-    """How reports call it."""
+    """Name for messages and the report."""
     function: Callable[[Any], Any]
-    """Takes an array (band, y, x), or a list of them; answers what
+    """Function of an array (band, y, x), or of a list of them; returns what
     `daskmr.decode.answers.decode` reads, or a list of that."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of tiles that is none."""
+        """Validate the function's ``max_batch``."""
         declared = getattr(self.function, _BATCH, 1)
         if type(declared) is not int or declared < 1:
             msg = f"max_batch: {self.name} declares {declared!r}; an int of 1 or more is wanted"
@@ -43,20 +43,20 @@ class CallableModel:
 
     @property
     def max_batch(self) -> int:
-        """Most tiles of one call."""
+        """Maximum tiles of one call."""
         return int(getattr(self.function, _BATCH, 1))
 
     def detect(self, pixels: Pixels) -> Any:
-        """What the function says of one tile."""
+        """Return the function's answer for one tile."""
         return self.detect_batch([pixels])[0]
 
     def detect_batch(self, tiles: Sequence[Pixels]) -> Sequence[Any]:
-        """What the function says of each tile, see `in_batches`."""
-        return in_batches(self.name, self._ask, tiles, most=self.max_batch)
+        """Return the function's answer for each tile, see `detect_in_batches`."""
+        return detect_in_batches(self.name, self._call, tiles, max_batch=self.max_batch)
 
-    def _ask(self, tiles: Sequence[Pixels]) -> Any:
+    def _call(self, tiles: Sequence[Pixels]) -> Any:
         copies = [np.array(pixels, order="C") for pixels in tiles]
-        with in_turn(self.name, self.function), blamed(self.name):
+        with model_lock(self.name, self.function), model_error(self.name):
             if hasattr(self.function, _BATCH):
                 return self.function(copies)
             return [self.function(copy) for copy in copies]
@@ -67,105 +67,106 @@ class BuiltinModel:
     """A built-in model, run in process."""
 
     name: str
-    """Its name in `daskmr.models.MODELS`."""
+    """Name in `daskmr.models.MODELS`."""
     attributes: str = ""
     """Options in Model Runner's form ``k=v,k2=v2``."""
 
     @property
     def max_batch(self) -> int:
-        """Most tiles of one call: built-in models take one."""
+        """Maximum tiles of one call: built-in models take one."""
         return 1
 
     def detect(self, pixels: Pixels) -> Any:
-        """What the model says of one tile."""
-        model = _built(self.name, self.attributes)
-        with in_turn(self.name, model), blamed(self.name):
+        """Return the model's answer for one tile."""
+        model = _build(self.name, self.attributes)
+        with model_lock(self.name, model), model_error(self.name):
             return model.detect(pixels)
 
     def detect_batch(self, tiles: Sequence[Pixels]) -> Sequence[Any]:
-        """What the model says of each tile, see `in_batches`."""
-        return in_batches(self.name, lambda part: [self.detect(part[0])], tiles, most=1)
+        """Return the model's answer for each tile, see `detect_in_batches`."""
+        return detect_in_batches(self.name, lambda part: [self.detect(part[0])], tiles, max_batch=1)
 
 
-def in_batches(
-    name: str, ask: Callable[[Sequence[Pixels]], Any], tiles: Sequence[Pixels], *, most: int
+def detect_in_batches(
+    name: str, call: Callable[[Sequence[Pixels]], Any], tiles: Sequence[Pixels], *, max_batch: int
 ) -> Sequence[Any]:
-    """Answers for tiles, in their order, asked for a few at a time.
+    """Call a model on tiles in batches and return the answers in the order of the tiles.
 
-    When a call for more than one tile fails, its tiles are asked about one by one, so that a bad
-    tile does not take its neighbours with it.
+    When a call of more than one tile fails, its tiles are sent one by one, so that a bad tile does
+    not fail its neighbours.
 
     Parameters
     ----------
     name
-        The model, for messages.
-    ask
-        The call: takes tiles, returns a list of as many answers, raises EndpointError.
-    most
-        Tiles of one call.
+        Name of the model, for messages.
+    call
+        Takes tiles, returns a list of as many answers, raises EndpointError.
+    max_batch
+        Maximum tiles of one call.
 
     Returns
     -------
-    For each tile its answer, or the EndpointError that is the tile's own failure. A single tile's
+    The answer of each tile, or the EndpointError that is the tile's own failure. A single tile's
     failure is raised instead.
 
     Raises
     ------
     PermanentError
-        When the call returned anything but a list of one answer for each tile.
+        When the call did not return a list of one answer for each tile.
     """
     if len(tiles) == 1:
-        return _counted(name, ask(tiles), 1)
+        return _check_answers(name, call(tiles), 1)
     answers: list[Any] = []
-    for start in range(0, len(tiles), most):
-        part = tiles[start : start + most]
+    for start in range(0, len(tiles), max_batch):
+        part = tiles[start : start + max_batch]
         try:
-            said = ask(part)
+            batch = call(part)
         except EndpointError as error:
-            alone = [error] if len(part) == 1 else [_alone(name, ask, tile) for tile in part]
-            answers += alone
+            is_single = len(part) == 1
+            answers += [error] if is_single else [_call_single(name, call, tile) for tile in part]
         else:
-            answers += _counted(name, said, len(part))
+            answers += _check_answers(name, batch, len(part))
     return answers
 
 
-def _alone(name: str, ask: Callable[[Sequence[Pixels]], Any], tile: Pixels) -> Any:
-    """The answer for one tile of a batch that failed, or the tile's own error."""
+def _call_single(name: str, call: Callable[[Sequence[Pixels]], Any], tile: Pixels) -> Any:
+    """Return the answer for one tile of a batch that failed, or the tile's own error."""
     try:
-        return _counted(name, ask([tile]), 1)[0]
+        return _check_answers(name, call([tile]), 1)[0]
     except EndpointError as error:
         return error
 
 
-def _counted(name: str, said: Any, n_tiles: int) -> list[Any]:
-    """The answers, if they are a list of one for each tile."""
-    if isinstance(said, list) and len(said) == n_tiles:
-        return said
-    what = f"a list of {len(said)}" if isinstance(said, list) else f"a {type(said).__name__}"
-    if not isinstance(said, list) and hasattr(said, "__len__"):
-        what += f" of {len(said)}"
-    msg = f"{name}: {n_tiles} tiles were given, a list of {n_tiles} answers is wanted, got {what}"
+def _check_answers(name: str, answers: Any, n_tiles: int) -> list[Any]:
+    """Return the answers; raise unless they are a list of one for each tile."""
+    if isinstance(answers, list) and len(answers) == n_tiles:
+        return answers
+    is_list = isinstance(answers, list)
+    text = f"a list of {len(answers)}" if is_list else f"a {type(answers).__name__}"
+    if not is_list and hasattr(answers, "__len__"):
+        text += f" of {len(answers)}"
+    msg = f"{name}: {n_tiles} tiles were given, a list of {n_tiles} answers is wanted, got {text}"
     raise PermanentError(msg, reason="MODEL_ERROR")
 
 
 @lru_cache(maxsize=16)
-def _built(name: str, attributes: str) -> Any:
+def _build(name: str, attributes: str) -> Any:
     from daskmr import models
 
     return models.build(name, attributes)
 
 
 @contextmanager
-def blamed(name: str) -> Iterator[None]:
-    """Whatever a model raises is its tile's failure; a fault with an HTTP status keeps it."""
+def model_error(name: str) -> Iterator[None]:
+    """Raise exceptions of a model as PermanentError; one with an HTTP ``status`` as its error."""
     try:
         yield
     except EndpointError:
         raise
     except Exception as error:
         status = getattr(error, "status", None)
-        known = error_of(status, name) if isinstance(status, int) else None
-        if known is not None:
-            raise known from error
+        http_error = status_error(status, name) if isinstance(status, int) else None
+        if http_error is not None:
+            raise http_error from error
         msg = f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
         raise PermanentError(msg, reason="MODEL_ERROR") from error

@@ -15,10 +15,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_snake
 
 from daskmr.core.imagery import Pixels
-from daskmr.endpoints._boxes import Rules, answer, roles, split
-from daskmr.endpoints.local import blamed, in_batches
+from daskmr.endpoints._boxes import DecodeOptions, decode_outputs, output_roles, split_batch
+from daskmr.endpoints.local import detect_in_batches, model_error
 from daskmr.errors import PermanentError, RequestError
 from daskmr.registry import plugin
+from daskmr.validation import dotted, sentences
 
 _LOCK = threading.RLock()
 _RANK = 4
@@ -31,7 +32,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 @plugin
 class OnnxModel:
-    """A detector in an ONNX file, run by onnxruntime; nothing about it is guessed.
+    """A detector in an ONNX file, run by onnxruntime; its options are declared, never guessed.
 
     The file is trusted as code is. Each process opens it once, on first use.
     """
@@ -45,32 +46,32 @@ class OnnxModel:
     bands: tuple[Count, ...] | None = None
     """Bands of the image in the model's order, from 1; None for all."""
     scale: float = _BYTE
-    """What pixels are multiplied with; ``uint8`` input takes pixels as they are."""
+    """Factor of the pixels; ``uint8`` input takes pixels as they are."""
     mean: tuple[float, ...] = ()
-    """What is then subtracted from each band."""
+    """Mean of each band, subtracted after scaling."""
     std: tuple[float, ...] = ()
-    """What each band is then divided by."""
+    """Standard deviation of each band, the divisor after subtraction."""
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     """Type of the model's input."""
     multiple: Count = 1
-    """The input gets rows and columns of zeros at its end, up to a multiple of this."""
+    """Divisor of the input's height and width: zeros pad its bottom and right."""
     boxes: Literal["xyxy", "yolo", "yolo_obb", "centernet", "masks"] = "xyxy"
     """Convention of the model's output."""
     score_threshold: Fraction = 0.25
-    """Least score of a detection."""
+    """Minimum score of a detection."""
     iou_threshold: Fraction = 0.5
-    """Most overlap of two detections of a class in a tile, for ``yolo`` and ``yolo_obb``."""
+    """Maximum overlap of two detections of a class in a tile, for ``yolo`` and ``yolo_obb``."""
     classes: tuple[str, ...] = ()
     """Names of class numbers."""
     max_detections: Count = 1000
-    """Most detections of one tile, the best ones."""
+    """Maximum detections of one tile, the best ones."""
     threads: Count = 1
     """Threads of one call of the model."""
     max_batch: Count = 1
-    """Most tiles of one call of the model."""
+    """Maximum tiles of one call of the model."""
 
     def __post_init__(self) -> None:
-        """Refuse a file that is not there, and options that contradict each other."""
+        """Raise for a missing file, or options that contradict each other."""
         problems = [f"{self.path}: {problem}" for problem in _problems(self)]
         if problems:
             raise RequestError(*problems)
@@ -82,14 +83,14 @@ class OnnxModel:
 
     @classmethod
     def load(cls, path: str, **overrides: Any) -> Self:
-        """The model in a file, with the options of the sidecar ``MODEL.json`` beside it.
+        """Open the model of a file, with the options of the sidecar ``MODEL.json`` beside it.
 
         Parameters
         ----------
         path
             The ``.onnx`` file.
         overrides
-            Options that win over the sidecar's.
+            Options that take precedence over the sidecar's.
 
         Raises
         ------
@@ -98,52 +99,56 @@ class OnnxModel:
         """
         file = Path(path).absolute()
         sidecar = file.with_suffix(".json")
-        said = _sidecar(sidecar) if sidecar.is_file() else {}
-        where = f"{path} with {sidecar.name}" if said else path
+        options = _read_sidecar(sidecar) if sidecar.is_file() else {}
+        source = f"{path} with {sidecar.name}" if options else path
         try:
-            made: Self = TypeAdapter(cls).validate_python(said | overrides | {"path": str(file)})
+            model: Self = TypeAdapter(cls).validate_python(
+                options | overrides | {"path": str(file)}
+            )
         except ValidationError as error:
-            found = ((".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
-            raise RequestError(*(f"{where}: {key}: {text}" for key, text in found)) from None
-        made.check()
-        return made
+            raise RequestError(
+                *sentences(error, lambda place: f"{source}: {dotted(place)}")
+            ) from None
+        model.check()
+        return model
 
     def check(self) -> None:
-        """Open the model and compare its input and outputs with what is declared.
+        """Open the model and compare its input and outputs with the declared options.
 
         Raises
         ------
         RequestError
             When they differ, or onnxruntime is missing.
         """
-        _opened(self, _stamp(self.path))
+        _open_once(self, _file_version(self.path))
 
     def detect(self, pixels: Pixels) -> Any:
-        """What the model finds in one tile."""
+        """Return the detections in one tile."""
         return self.detect_batch([pixels])[0]
 
     def detect_batch(self, tiles: Sequence[Pixels]) -> Sequence[Any]:
-        """What the model finds in each tile, see `daskmr.endpoints.local.in_batches`.
+        """Return the detections in each tile, see `daskmr.endpoints.local.detect_in_batches`.
 
         Parameters
         ----------
         tiles
-            Of one shape; those of unlike shapes are asked about one by one.
+            Tiles of one shape; tiles of different shapes are sent one by one.
         """
-        return in_batches(self.name, self._ask, tiles, most=self.max_batch)
+        return detect_in_batches(self.name, self._call, tiles, max_batch=self.max_batch)
 
-    def _ask(self, tiles: Sequence[Pixels]) -> list[Any]:
-        with blamed(self.name):
-            opened = _opened(self, _stamp(self.path))
+    def _call(self, tiles: Sequence[Pixels]) -> list[Any]:
+        with model_error(self.name):
+            opened = _open_once(self, _file_version(self.path))
             batch = np.stack([_tensor(self, opened, pixels) for pixels in tiles])
-            said = opened.session.run([*opened.roles.values()], {opened.input: batch})
-            outputs = dict(zip(opened.roles, said, strict=True))
-            rules = self._rules(tiles[0].shape, batch.shape)
-            return [answer(self.boxes, part, rules) for part in split(outputs, len(tiles))]
+            values = opened.session.run([*opened.roles.values()], {opened.input: batch})
+            outputs = dict(zip(opened.roles, values, strict=True))
+            options = self._decode_options(tiles[0].shape, batch.shape)
+            parts = split_batch(outputs, len(tiles))
+            return [decode_outputs(self.boxes, part, options) for part in parts]
 
-    def _rules(self, tile: tuple[int, ...], batch: tuple[int, ...]) -> Rules:
+    def _decode_options(self, tile: tuple[int, ...], batch: tuple[int, ...]) -> DecodeOptions:
         height, width = batch[2:] if self.layout == "NCHW" else batch[1:3]
-        return Rules(
+        return DecodeOptions(
             height=tile[1],
             width=tile[2],
             input_height=height,
@@ -156,7 +161,7 @@ class OnnxModel:
 
 
 def _problems(model: OnnxModel) -> Iterator[str]:
-    """What is wrong with the options, before the model is opened."""
+    """Yield the problems of the options, before the model is opened."""
     if not Path(model.path).is_file():
         yield "path: there is no such file"
     for key, values in (("mean", model.mean), ("std", model.std)):
@@ -169,79 +174,79 @@ def _problems(model: OnnxModel) -> Iterator[str]:
     if 0.0 in model.std:
         yield f"std: {model.std} holds 0"
     if model.bands == ():
-        yield "bands: none are given"
+        yield "bands: none are listed"
 
 
-def _sidecar(file: Path) -> dict[str, Any]:
-    """The options in a JSON file, in snake_case."""
+def _read_sidecar(file: Path) -> dict[str, Any]:
+    """Return the options in a JSON file, in snake_case."""
     try:
-        said = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         msg = f"{file}: not JSON that can be read: {error}"
         raise RequestError(msg) from error
-    if not isinstance(said, dict):
-        msg = f"{file}: a JSON object of options is wanted, not a {type(said).__name__}"
+    if not isinstance(content, dict):
+        msg = f"{file}: a JSON object of options is wanted, not a {type(content).__name__}"
         raise RequestError(msg)
-    options = {to_snake(key): value for key, value in said.items()}
-    if len(options) < len(said) or "path" in options:
-        what = "names the model itself" if "path" in options else "gives an option twice"
-        msg = f"{file}: {what}: {', '.join(said)}"
+    options = {to_snake(key): value for key, value in content.items()}
+    if len(options) < len(content) or "path" in options:
+        problem = "names the model itself" if "path" in options else "gives an option twice"
+        msg = f"{file}: {problem}: {', '.join(content)}"
         raise RequestError(msg)
     return options
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A session, and what is known of the model."""
+class _OpenModel:
+    """An onnxruntime session and the model's signature."""
 
     session: Any
     input: str
     shape: Mapping[str, int | None]
-    """Length of each axis (N, C, H, W) that the model fixes, else None."""
+    """Fixed length of each axis (N, C, H, W), None for a dynamic one."""
     roles: Mapping[str, str]
     """Names of outputs by role."""
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Changes when the file does, so that nobody is answered by a model that was replaced."""
-    found = Path(path).stat()
-    return found.st_mtime_ns, found.st_size
+def _file_version(path: str) -> tuple[int, int]:
+    """Return a key that changes with the file, so that a replaced model is opened again."""
+    stat = Path(path).stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
-def _opened(model: OnnxModel, stamp: tuple[int, int]) -> _Opened:
+def _open_once(model: OnnxModel, version: tuple[int, int]) -> _OpenModel:
     with _LOCK:  # the first call of many threads opens it, the others wait
-        return _examined(model, stamp)
+        return _open(model, version)
 
 
 @lru_cache(maxsize=16)
-def _examined(model: OnnxModel, stamp: tuple[int, int]) -> _Opened:
-    session = _session(model.path, model.threads, stamp)
+def _open(model: OnnxModel, version: tuple[int, int]) -> _OpenModel:
+    session = _start_session(model.path, model.threads, version)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         msg = f"{model.path}: one input is wanted, the model has {[one.name for one in inputs]}"
         raise RequestError(msg)
-    given = inputs[0]
-    if given.type != _TYPES[model.dtype] or len(given.shape) != _RANK:
+    tensor = inputs[0]
+    if tensor.type != _TYPES[model.dtype] or len(tensor.shape) != _RANK:
         msg = (
             f"{model.path}: dtype {model.dtype} and layout {model.layout} are declared, but input"
-            f" {given.name!r} is a {given.type} of shape {given.shape}"
+            f" {tensor.name!r} is a {tensor.type} of shape {tensor.shape}"
         )
         raise RequestError(msg)
-    lengths = [length if isinstance(length, int) else None for length in given.shape]
+    lengths = [length if isinstance(length, int) else None for length in tensor.shape]
     shape = dict(zip(model.layout, lengths, strict=True))
-    problems = [f"{model.path}: {problem}" for problem in _misfits(model, shape)]
+    problems = [f"{model.path}: {problem}" for problem in _mismatches(model, shape)]
     if problems:
         raise RequestError(*problems)
     try:
-        found = roles(model.boxes, [output.name for output in session.get_outputs()])
+        roles = output_roles(model.boxes, [output.name for output in session.get_outputs()])
     except ValueError as error:
         msg = f"{model.path}: boxes: {error}"
         raise RequestError(msg) from None
-    return _Opened(session, given.name, shape, found)
+    return _OpenModel(session, tensor.name, shape, roles)
 
 
-def _misfits(model: OnnxModel, shape: Mapping[str, int | None]) -> Iterator[str]:
-    """Where the model's input differs from what is declared."""
+def _mismatches(model: OnnxModel, shape: Mapping[str, int | None]) -> Iterator[str]:
+    """Yield the differences of the model's input from the declared options."""
     batch, channels = shape["N"], shape["C"]
     if batch is not None and (batch != 1 or model.max_batch != 1):
         yield f"max_batch: {model.max_batch} is declared, but the model's batch is fixed at {batch}"
@@ -255,9 +260,9 @@ def _misfits(model: OnnxModel, shape: Mapping[str, int | None]) -> Iterator[str]
 
 
 @lru_cache(maxsize=4)
-def _session(path: str, threads: int, stamp: tuple[int, int]) -> Any:
-    """One for each process and file."""
-    del stamp  # part of the key alone
+def _start_session(path: str, threads: int, version: tuple[int, int]) -> Any:
+    """Create the session of a file; one for each process, file and version."""
+    del version  # part of the key alone
     try:
         runtime = import_module("onnxruntime")
     except ImportError as error:
@@ -267,26 +272,26 @@ def _session(path: str, threads: int, stamp: tuple[int, int]) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    there = runtime.get_available_providers()
-    wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in there]
+    available = runtime.get_available_providers()
+    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
     try:
-        with blamed(path):
-            return runtime.InferenceSession(path, options, providers=wanted)
+        with model_error(path):
+            return runtime.InferenceSession(path, options, providers=providers)
     except PermanentError as error:
         msg = f"{path}: onnxruntime cannot open the model: {error.__cause__ or error}"
         raise RequestError(msg) from error
 
 
-def _tensor(model: OnnxModel, opened: _Opened, pixels: Pixels) -> NDArray[Any]:
-    """The model's input for one tile, without the axis of the batch."""
-    chosen = _chosen(model, opened, pixels)
+def _tensor(model: OnnxModel, opened: _OpenModel, pixels: Pixels) -> NDArray[Any]:
+    """Return the model's input for one tile, without the batch axis."""
+    values = _select_bands(model, opened, pixels)
     if model.dtype != "uint8":
-        chosen = np.multiply(chosen, model.scale, dtype=np.float32)
-        for values, apply in ((model.mean, np.subtract), (model.std, np.divide)):
-            if values:
-                column = np.array(values, dtype=np.float32)[:, None, None]
-                chosen = apply(chosen, column, dtype=np.float32)
-    height, width = (-(-side // model.multiple) * model.multiple for side in chosen.shape[1:])
+        values = np.multiply(values, model.scale, dtype=np.float32)
+        for by_band, apply in ((model.mean, np.subtract), (model.std, np.divide)):
+            if by_band:
+                column = np.array(by_band, dtype=np.float32)[:, None, None]
+                values = apply(values, column, dtype=np.float32)
+    height, width = (-(-side // model.multiple) * model.multiple for side in values.shape[1:])
     for axis, side in (("H", height), ("W", width)):
         if opened.shape[axis] not in {None, side}:
             msg = (
@@ -294,14 +299,14 @@ def _tensor(model: OnnxModel, opened: _Opened, pixels: Pixels) -> NDArray[Any]:
                 f" {pixels.shape[1:]} with multiple={model.multiple} makes {height} x {width}"
             )
             raise PermanentError(msg, reason="MODEL_ERROR")
-    padded = np.zeros((len(chosen), height, width), dtype=model.dtype)
+    padded = np.zeros((len(values), height, width), dtype=model.dtype)
     with np.errstate(over="raise"):  # float16 ends at 65504
-        padded[:, : chosen.shape[1], : chosen.shape[2]] = chosen
+        padded[:, : values.shape[1], : values.shape[2]] = values
     return padded if model.layout == "NCHW" else np.moveaxis(padded, 0, -1)
 
 
-def _chosen(model: OnnxModel, opened: _Opened, pixels: Pixels) -> Pixels:
-    """The bands that the model reads, if the image has them."""
+def _select_bands(model: OnnxModel, opened: _OpenModel, pixels: Pixels) -> Pixels:
+    """Return the bands that the model reads; raise if the image does not have them."""
     n_bands, channels, problem = len(pixels), opened.shape["C"], ""
     if model.bands and max(model.bands) > n_bands:
         problem = f"bands {model.bands} are declared, but the image has {n_bands}"

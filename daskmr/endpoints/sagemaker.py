@@ -1,4 +1,4 @@
-"""SageMaker endpoints that answer at once: real-time and serverless."""
+"""SageMaker endpoints with synchronous answers: real-time and serverless."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from daskmr.aws.policies import invoking
 from daskmr.aws.sagemaker import describe, endpoint_capacity
 from daskmr.core.capacity import choose_variant
 from daskmr.core.wire import Answer
-from daskmr.endpoints._status import error_of
-from daskmr.endpoints._wire import TIMEOUT_S, Response, Wire
+from daskmr.endpoints._status import status_error
+from daskmr.endpoints._transport import TIMEOUT_S, Response, Transport
 from daskmr.errors import (
     AuthError,
     CapacityError,
@@ -43,7 +43,7 @@ PARAMETERS = {
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _TEXT = re.compile(r"[\x20-\x7e]*")
-_MOST_ATTRIBUTES = 1024
+_MAX_ATTRIBUTES = 1024
 _IN_THREAD_BYTES = 256 * 2**10
 _THROTTLED = ("Throttling", "TooManyRequests", "ModelNotReady", "ServiceUnavailable")
 _REFUSED = (
@@ -54,7 +54,11 @@ _REFUSED = (
 
 @plugin
 class SageMakerEndpoint:
-    """InvokeEndpoint with the bytes of each tile; signed, and sent like any other POST."""
+    """InvokeEndpoint with the bytes of each tile, signed here and sent by the HTTP transport.
+
+    Our own, since aiobotocore's hooks and parsers cost CPU on every call, in the process that also
+    encodes and decodes tiles; here a call is one signature (`daskmr.aws.sign`) and one POST.
+    """
 
     endpoint: str
     """Name of the endpoint."""
@@ -63,25 +67,25 @@ class SageMakerEndpoint:
     parameters: tuple[tuple[str, str], ...] = ()
     """Parameters of InvokeEndpoint, see `PARAMETERS`; others are left out."""
     role: str = ""
-    """ARN of a role to call it with; its session can do nothing else."""
+    """ARN of a role to assume; its session is limited to invoking this endpoint."""
     external_id: str = ""
-    """What the role's owner asks for; empty for nothing."""
+    """ExternalId of AssumeRole; empty for none."""
     session: str = "daskmr"
-    """What the session of the role is called."""
+    """RoleSessionName of AssumeRole."""
     region: str | None = None
     """Region of the endpoint; None: the configured one."""
     concurrency: int | Literal["auto"] = "auto"
-    """Calls that the whole cluster may have in flight; ``auto``: what its instances stand."""
+    """Maximum calls in flight of the whole cluster; ``auto``: the capacity of its instances."""
     timeout_s: float = TIMEOUT_S
     """Seconds for one call."""
     max_payload_bytes: int | None = None
-    """Most bytes of one tile; None: whatever the service takes."""
+    """Maximum bytes of one tile; None: the limit of the service."""
 
     usual_payload_bytes: ClassVar[int] = 6 * 2**20
-    """Most bytes that endpoints of this kind are documented to take; serverless ones 4 MiB."""
+    """Documented maximum bytes of one tile of a real-time endpoint; serverless ones take 4 MiB."""
 
     def __post_init__(self) -> None:
-        """Refuse names and parameters that the service would refuse for every tile."""
+        """Raise for names and parameters that the service would refuse for every tile."""
         check_endpoint(self.endpoint, self.parameters)
         if not 0 < self.timeout_s < inf:
             msg = f"timeout_s: {self.timeout_s!r} is not a number above zero"
@@ -93,23 +97,23 @@ class SageMakerEndpoint:
     @property
     def name(self) -> str:
         """``sagemaker://ENDPOINT``, with the variant or component that is called."""
-        part = self._said("InferenceComponentName") or self._variant
+        part = self._parameter("InferenceComponentName") or self._variant
         return f"sagemaker://{self.endpoint}" + (f"/{part}" if part else "")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is left out of a request."""
+        """A warning for each parameter that InvokeEndpoint does not have."""
         unknown = [name for name, _ in self.parameters if name not in PARAMETERS]
         return tuple(f"parameters: {name} is none of InvokeEndpoint, left out" for name in unknown)
 
     def resolved(self, *, key: str) -> Self:
-        """The endpoint with the variant that an image is sent to."""
-        if self._said("InferenceComponentName"):
+        """Return the endpoint with the variant for an image."""
+        if self._parameter("InferenceComponentName"):
             return self
         try:
             description = describe(self.endpoint, self.identity)
         except (AuthError, PermanentError, TransientError, CapacityError):
-            return self  # we may not ask; the service itself will choose
+            return self  # no permission to describe; the service itself chooses
         names = [variant.name for variant in description.variants]
         if self._variant:
             if self._variant not in names:
@@ -120,16 +124,16 @@ class SageMakerEndpoint:
         return replace(self, variant=choose_variant(description.variants, key))
 
     def capacity(self) -> int | None:
-        """Calls that its instances stand at present."""
+        """Return the calls that its instances can serve at once now."""
         return endpoint_capacity(
             self.endpoint,
             self.identity,
             variant=self._variant,
-            component=self._said("InferenceComponentName"),
+            component=self._parameter("InferenceComponentName"),
         )
 
     def instances(self) -> int:
-        """Instances of what is called, at least 1; also 1 when nobody tells."""
+        """Return the number of instances of the variant, at least 1; also 1 when it is unknown."""
         try:
             variants = describe(self.endpoint, self.identity).variants
         except (EndpointError, RequestError):
@@ -137,37 +141,40 @@ class SageMakerEndpoint:
         return max(1, sum(v.instances for v in variants if self._variant in {"", v.name}))
 
     async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
-        """One attempt at one tile."""
-        headers = {"Content-Type": content_type, **headers_of(self.parameters)}
+        """Send one tile and return the answer."""
+        headers = {"Content-Type": content_type, **invocation_headers(self.parameters)}
         if self._variant:
             headers[PARAMETERS["TargetVariant"]] = self._variant
         response = await self.post("invocations", payload, headers)
-        error = fault_of(response, self.name)
+        error = invocation_error(response, self.name)
         if error is not None:
             raise error
         return response.answer
 
     async def post(self, action: str, payload: bytes, headers: Mapping[str, str]) -> Response:
-        """One signed POST to the runtime."""
-        if len(payload) > _IN_THREAD_BYTES:  # hashing is not for the loop
-            url, signed = await asyncio.to_thread(self._signed, action, payload, headers)
+        """Send a signed POST to the runtime."""
+        if len(payload) > _IN_THREAD_BYTES:  # hashing would block the loop
+            url, signed_headers = await asyncio.to_thread(self._sign, action, payload, headers)
         else:
-            url, signed = self._signed(action, payload, headers)
-        wire = Wire(name=self.name, timeout_s=self.timeout_s)
-        return await wire.post(url, payload, signed)
+            url, signed_headers = self._sign(action, payload, headers)
+        return await self._transport.post(url, payload, signed_headers)
 
     async def check(self) -> None:
-        """Find credentials, and connect to the runtime."""
-        url, _ = await asyncio.to_thread(self._signed, "invocations", b"", {})
-        await Wire(name=self.name, timeout_s=self.timeout_s).connect(url)
+        """Load credentials, and open and close a connection to the runtime."""
+        url, _ = await asyncio.to_thread(self._sign, "invocations", b"", {})
+        await self._transport.connect(url)
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self._transport.close()
 
     async def refresh(self) -> None:
-        """Find credentials anew."""
+        """Load credentials again."""
         aws.forget(self.identity)
 
     @property
     def identity(self) -> Identity:
-        """Who calls."""
+        """AWS identity of the calls."""
         return Identity(
             role=self.role,
             region=self.region,
@@ -176,24 +183,30 @@ class SageMakerEndpoint:
             policy=invoking(self.role, self.endpoint) if self.role else "",
         )
 
-    def _signed(
+    @property
+    def _transport(self) -> Transport:
+        return Transport(name=self.name, timeout_s=self.timeout_s)
+
+    def _sign(
         self, action: str, payload: bytes, headers: Mapping[str, str]
     ) -> tuple[str, dict[str, str]]:
-        with aws.translated(self.name):
+        with aws.translate_errors(self.name):
             base = aws.client("sagemaker-runtime", self.identity).meta.endpoint_url
         url = f"{base}/endpoints/{quote(self.endpoint, safe='')}/{action}"
-        return url, aws.signed("sagemaker", url, payload, headers=headers, identity=self.identity)
+        return url, aws.sign_headers(
+            "sagemaker", url, payload, headers=headers, identity=self.identity
+        )
 
     @property
     def _variant(self) -> str:
-        return self._said("TargetVariant") or self.variant
+        return self._parameter("TargetVariant") or self.variant
 
-    def _said(self, parameter: str) -> str:
-        return dict(self.parameters).get(parameter, "")
+    def _parameter(self, name: str) -> str:
+        return dict(self.parameters).get(name, "")
 
 
 def check_endpoint(endpoint: str, parameters: tuple[tuple[str, str], ...]) -> None:
-    """Refuse names and parameters that the service would refuse for every tile.
+    """Raise for names and parameters that the service would refuse for every tile.
 
     Raises
     ------
@@ -206,55 +219,55 @@ def check_endpoint(endpoint: str, parameters: tuple[tuple[str, str], ...]) -> No
     for name, value in parameters:
         if name in PARAMETERS and not _TEXT.fullmatch(value):
             problems.append(f"parameters: {name}: {value!r} holds characters no header can")
-        elif name == "CustomAttributes" and len(value) > _MOST_ATTRIBUTES:
-            problems.append(f"parameters: {name}: more than {_MOST_ATTRIBUTES} characters")
+        elif name == "CustomAttributes" and len(value) > _MAX_ATTRIBUTES:
+            problems.append(f"parameters: {name}: more than {_MAX_ATTRIBUTES} characters")
     if problems:
         raise RequestError(*problems)
 
 
-def headers_of(parameters: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """The headers of those parameters that InvokeEndpoint knows.
+def invocation_headers(parameters: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Return the headers of the parameters that InvokeEndpoint has.
 
     Examples
     --------
-    >>> headers_of((("TargetModel", "a.tar.gz"), ("X-Foo", "1")))
+    >>> invocation_headers((("TargetModel", "a.tar.gz"), ("X-Foo", "1")))
     {'X-Amzn-SageMaker-Target-Model': 'a.tar.gz'}
     """
     return {PARAMETERS[name]: value for name, value in parameters if name in PARAMETERS}
 
 
-def fault_of(
-    response: Response, name: str, *, well: tuple[int, ...] = (200,)
+def invocation_error(
+    response: Response, name: str, *, success: tuple[int, ...] = (200,)
 ) -> EndpointError | None:
-    """The error that an answer of the runtime means; None for a good one.
+    """Return the error of a response of the runtime; None for a success.
 
-    A fault of the container (ModelError) is judged by the container's own status.
+    The error of a container (ModelError) is that of the container's own status.
 
     Parameters
     ----------
     response
-        What the runtime said.
+        Response of the runtime.
     name
-        Which endpoint, for the message.
-    well
-        Statuses that are no errors.
+        Name of the endpoint, for the message.
+    success
+        HTTP statuses of success.
     """
-    if response.status in well:
+    if response.status in success:
         return None
     code = response.headers.get("x-amzn-ErrorType", "").partition(":")[0].rpartition("#")[2]
-    said = _json(response.body)
-    text = " ".join(str(said.get("message") or said.get("Message") or "").split())[:300]
+    content = _json_object(response.body)
+    text = " ".join(str(content.get("message") or content.get("Message") or "").split())[:300]
     message = f"{name}: {code or response.status}: {text}"
     if code == "ModelError":
-        return _fault_of_model(said.get("OriginalStatusCode"), message)
-    kind = _kind(code, text)
-    if kind is not None:
-        return kind(message, reason=code.upper())
-    return error_of(response.status, message)
+        return _container_error(content.get("OriginalStatusCode"), message)
+    error_class = _error_class(code, text)
+    if error_class is not None:
+        return error_class(message, reason=code.upper())
+    return status_error(response.status, message)
 
 
-def _kind(code: str, text: str) -> type[EndpointError] | None:
-    """The class of an error code of the service; None when its status says enough."""
+def _error_class(code: str, text: str) -> type[EndpointError] | None:
+    """Return the class of an error code of the service; None when its status decides."""
     if code.startswith(_THROTTLED) or (code == "ValidationError" and "not InService" in text):
         return CapacityError
     if code.startswith(_REFUSED):
@@ -262,19 +275,19 @@ def _kind(code: str, text: str) -> type[EndpointError] | None:
     return PermanentError if code == "ValidationError" else None
 
 
-def _fault_of_model(status: Any, message: str) -> EndpointError:
-    """What a container answered, or that it did not (status 0)."""
+def _container_error(status: Any, message: str) -> EndpointError:
+    """Return the error of a container's status; status 0 means that it did not answer."""
     if not isinstance(status, int) or not 400 <= status < 600:  # noqa: PLR2004
         return TransientError(message, reason="MODEL_TIMEOUT")
-    found = error_of(status, message)
-    if isinstance(found, AuthError):  # the container's own business, not our credentials
+    error = status_error(status, message)
+    if isinstance(error, AuthError):  # the container's own business, not our credentials
         return PermanentError(message, reason=f"HTTP_{status}")
-    return found or TransientError(message, reason=f"HTTP_{status}")
+    return error or TransientError(message, reason=f"HTTP_{status}")
 
 
-def _json(body: bytes) -> Mapping[str, Any]:
+def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

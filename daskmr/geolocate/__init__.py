@@ -1,15 +1,19 @@
-"""From pixels to the ground: sensor models, best first, and the table of the world."""
+"""Geolocation: sensor models, best first, and the world table of features.
+
+`base` has the protocol; one module for each sensor model (those of radar images use `radar`);
+`chip` and `terrain` wrap a model; `table` applies the model to features.
+"""
 
 from dataclasses import replace
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import RequestError
-from daskmr.geolocate._terrain import on_terrain
-from daskmr.geolocate.base import SensorModel
-from daskmr.geolocate.chip import chipped
+from daskmr.geolocate.base import Ranked, SensorModel
+from daskmr.geolocate.chip import chip_model
+from daskmr.geolocate.terrain.models import on_terrain
 from daskmr.registry import Registry
 
-__all__ = ["SENSOR_MODELS", "on_terrain", "pick"]
+__all__ = ["SENSOR_MODELS", "on_terrain", "pick", "ranks"]
 
 SENSOR_MODELS: Registry[SensorModel] = Registry(
     kind="sensor model",
@@ -39,7 +43,7 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def pick(info: ImageInfo, name: str | None = None) -> tuple[SensorModel | None, str]:
-    """The best sensor model of an image, and what the user should know about it.
+    """Return the best sensor model of an image, and a remark for the user.
 
     Parameters
     ----------
@@ -50,27 +54,40 @@ def pick(info: ImageInfo, name: str | None = None) -> tuple[SensorModel | None, 
 
     Returns
     -------
-    The model, or None when results can only be given in pixels; and one sentence that says why, or
-    what was left unused. The sentence is "" when there is nothing to say.
+    The model, or None when results can only be in pixels; and one sentence with the reason, or with
+    the georeferencing that was not used. The sentence is "" when the best model was used.
 
     Raises
     ------
     ImageError
-        When the image has georeferencing that makes no sense.
+        When the georeferencing of the image is invalid.
     RequestError
-        When the image has nothing for the model that was named, or nothing that makes sense.
+        When the image has no metadata for the named model, or invalid ones.
     """
     if name is not None:
         return _named(info, name), ""
-    for each in SENSOR_MODELS.builtin:
+    for each in ranks():
         try:
             model: SensorModel | None = SENSOR_MODELS.load(each).from_image(info)
         except ValueError as error:
             info = replace(info, unread=(*info.unread, str(error)))
             continue
         if model is not None:
-            return chipped(model, info), _remark(info, each)
+            return chip_model(model, info), _remark(info, each)
     return None, f"{_obstacle(info)}; results are in pixels only"
+
+
+def ranks() -> dict[str, float]:
+    """Return the sensor models that `pick` tries, best first, with their ranks.
+
+    Those of other packages are tried where they have a `daskmr.geolocate.base.Ranked.rank`; at the
+    same rank after a built-in one, then by name.
+    """
+    order = {name: 10.0 * n for n, name in enumerate(SENSOR_MODELS.builtin, 1)}
+    for name in SENSOR_MODELS.names():
+        if name not in order and isinstance(model := SENSOR_MODELS.load(name), Ranked):
+            order[name] = float(model.rank)
+    return dict(sorted(order.items(), key=lambda item: item[1]))
 
 
 def _named(info: ImageInfo, name: str) -> SensorModel:
@@ -83,12 +100,12 @@ def _named(info: ImageInfo, name: str) -> SensorModel:
     if model is None:
         msg = f"sensor_model: {info.url} has nothing that {name} could place it by"
         raise RequestError(msg)
-    return chipped(model, info)
+    return chip_model(model, info)
 
 
 def _remark(info: ImageInfo, name: str) -> str:
-    """What was left unused, and how coarse positions are; "" for nothing to say."""
-    source = _SOURCES.get(name, "")
+    """Return a sentence on unused georeferencing and coarse positions; "" when there is neither."""
+    source = _SOURCES.get(name, f"the sensor model {name}")
     coarse = False
     if name == "CORNERS" and info.corners is not None:
         source = f"the four corners of {info.corners.source}"
@@ -104,7 +121,7 @@ def _remark(info: ImageInfo, name: str) -> str:
 
 
 def _obstacle(info: ImageInfo) -> str:
-    """Why no model fits an image."""
+    """Return the reason why no model fits an image."""
     reasons = [f"{' and '.join(info.unread)} cannot be used"] if info.unread else []
     if info.gcps is not None:
         reasons.append(f"{len(info.gcps.pixels)} GCPs do not place the image on the Earth")

@@ -1,4 +1,4 @@
-"""Control points as arrays, in a plane in which they lie next to each other."""
+"""Control points as arrays, in a plane without a seam between them."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ _POLE = 90.0
 
 
 class Control(NamedTuple):
-    """Pixels, and where they lie."""
+    """Pixels and their ground positions."""
 
     pixels: Points
     """x, y; shape (N, 2)."""
@@ -28,7 +28,7 @@ class Control(NamedTuple):
 
 
 def control(points: ControlPoints, info: ImageInfo) -> Control | None:
-    """Control points in their own CRS, or around a pole in one that has no seam there.
+    """Return control points in their own CRS, or around a pole in one that has no seam there.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def control(points: ControlPoints, info: ImageInfo) -> Control | None:
 
     Returns
     -------
-    None when they do not lie on the Earth, or lie well beside the image.
+    None when they do not lie on the Earth, or lie far from the image.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def control(points: ControlPoints, info: ImageInfo) -> Control | None:
         msg = f"{info.url}: {points.source} with numbers that are not finite"
         raise ImageError(msg)
     try:
-        if not (_reach(pixels, info) and points.crs and _crs.on_earth(points.crs)):
+        if not (_cover_image(pixels, info) and points.crs and _crs.on_earth(points.crs)):
             return None
         if not _crs.is_angular(points.crs):
             _crs.check(points.crs)
@@ -68,15 +68,15 @@ def control(points: ControlPoints, info: ImageInfo) -> Control | None:
         raise ImageError(msg) from error
 
 
-def _reach(pixels: Points, info: ImageInfo) -> bool:
-    """Whether the image lies among points, or no farther beside them than they span."""
+def _cover_image(pixels: Points, info: ImageInfo) -> bool:
+    """Return whether the image lies among points, or no farther beside them than they span."""
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     span = high - low
     return bool((low - span <= [info.width, info.height]).all() and (high + span >= 0).all())
 
 
 def _without_seam(world: Points) -> str:
-    """A CRS in which points lie side by side: of degrees, or polar stereographic."""
+    """Return a CRS in which points lie side by side: of degrees, or polar stereographic."""
     lat = world[:, 1]
     span = np.ptp(_crs.nearest_turn(world[:, 0], _middle(world[:, 0])))
     if np.abs(lat).min() < _POLAR and span < _HALF_TURN:
@@ -86,5 +86,5 @@ def _without_seam(world: Points) -> str:
 
 
 def _middle(lon: Points) -> float:
-    """The mean of longitudes on their circle, degrees."""
+    """Return the mean of longitudes on their circle, degrees."""
     return float(np.degrees(np.angle(np.exp(1j * np.radians(lon)).sum())))

@@ -1,7 +1,8 @@
-"""Between the axes of a CRS and longitude, latitude on WGS 84."""
+"""Transformations between the axes of a CRS and longitude, latitude on WGS 84."""
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from pyproj import CRS, Transformer
@@ -17,7 +18,7 @@ _HALF_TURN = 180.0
 
 
 def on_earth(crs: str) -> bool:
-    """Whether a CRS places points on the Earth: by its kind and the size of its ellipsoid.
+    """Return whether a CRS places points on the Earth: by its kind and the size of its ellipsoid.
 
     Raises
     ------
@@ -37,29 +38,29 @@ def on_earth(crs: str) -> bool:
 
 
 def is_angular(crs: str) -> bool:
-    """Whether the axes of a CRS are angles."""
+    """Return whether the axes of a CRS are angles."""
     return bool(_parse(crs).is_geographic)
 
 
 @lru_cache(maxsize=64)
 def is_wgs84(crs: str) -> bool:
-    """Whether a CRS is longitude, latitude on WGS 84, so that nothing has to be computed."""
+    """Return whether a CRS is longitude, latitude on WGS 84, so that nothing has to be computed."""
     return bool(_parse(crs).equals(CRS.from_user_input(WGS84), ignore_axis_order=True))
 
 
 def check(crs: str) -> None:
-    """Find the way to WGS 84 once, so that one that cannot be gone is known early.
+    """Refuse a CRS that PROJ cannot transform to WGS 84.
 
     Raises
     ------
     pyproj.exceptions.ProjError
-        When there is none.
+        When there is no transformation.
     """
     _to_wgs84(crs)
 
 
 def from_plane(crs: str, across: Points, up: Points) -> Points:
-    """Ground points of points along the axes of a CRS.
+    """Return ground points of points along the axes of a CRS.
 
     Parameters
     ----------
@@ -70,21 +71,21 @@ def from_plane(crs: str, across: Points, up: Points) -> Points:
 
     Returns
     -------
-    lon within -180 and 180, lat, and height 0; shape (N, 3); NaN where there is no answer.
+    lon within -180 and 180, lat, and height 0; shape (N, 3); NaN where PROJ has no result.
     """
     world = np.zeros((len(across), 3))
     with np.errstate(invalid="ignore"):
         lon, lat = across, up
         if not is_wgs84(crs):
-            lon, lat = _to_wgs84(crs).transform(across, up, inplace=True)
-        world[:, 0], world[:, 1] = wrapped(lon), lat
+            lon, lat = _transform(crs, across, up, inplace=True)
+        world[:, 0], world[:, 1] = wrap(lon), lat
         lost = ~(np.isfinite(lon) & (np.abs(lat) <= _POLE))
     world[lost] = np.nan
     return world
 
 
 def to_plane(crs: str, world: Points, *, middle: float) -> tuple[Points, Points]:
-    """Points along the axes of a CRS of ground points.
+    """Return points along the axes of a CRS of ground points.
 
     Parameters
     ----------
@@ -93,16 +94,16 @@ def to_plane(crs: str, world: Points, *, middle: float) -> tuple[Points, Points]
     world
         lon, lat in degrees in the first two columns.
     middle
-        Of all turns of an angle, the one nearest to this is taken; no matter where axes are
-        lengths.
+        Longitude (or angle of the CRS) to which angles are brought nearest by whole turns; unused
+        where axes are lengths.
 
     Returns
     -------
-    Two arrays of shape (N,); not finite where there is no answer.
+    Two arrays of shape (N,); not finite where PROJ has no result.
     """
     across, up = _inverse(crs, world)
     if not is_wgs84(crs):
-        # PROJ may take another path back than forth (datum shifts): one correction closes the gap.
+        # PROJ may use another path for the inverse (datum shifts): one correction closes the gap.
         again = _inverse(crs, from_plane(crs, across.copy(), up.copy()))
         with np.errstate(invalid="ignore"):
             across, up = (
@@ -119,24 +120,32 @@ def _inverse(crs: str, world: Points) -> tuple[Points, Points]:
         lat = np.where(np.abs(world[:, 1]) <= _POLE, world[:, 1], np.inf)
     if is_wgs84(crs):
         return world[:, 0], lat
-    across, up = _to_wgs84(crs).transform(world[:, 0], lat, direction=TransformDirection.INVERSE)
-    return across, up
+    return _transform(crs, world[:, 0], lat, direction=TransformDirection.INVERSE)
+
+
+def _transform(crs: str, across: Points, up: Points, **options: Any) -> tuple[Points, Points]:
+    """Transform points; up to numpy 2.3, pyproj treats an array of one point as a scalar."""
+    if len(across) == 1:
+        x, y = _to_wgs84(crs).transform(across.tolist(), up.tolist(), **options)
+        return np.array(x), np.array(y)
+    x, y = _to_wgs84(crs).transform(across, up, **options)
+    return x, y
 
 
 def at_heights(world: Points, heights: Points | None) -> Points:
-    """Ground points that are moved straight up to the given heights, in place; None for none."""
+    """Set the heights of ground points in place, and return them; None leaves them unchanged."""
     if heights is not None:
         world[:, 2] = np.where(np.isnan(world[:, 0]), np.nan, heights)
         world[~np.isfinite(world[:, 2])] = np.nan
     return world
 
 
-def wrapped(lon: Points) -> Points:
-    """Longitudes in degrees within -180 and 180; those that are, stay exactly as they are.
+def wrap(lon: Points) -> Points:
+    """Return longitudes brought into -180 to 180 degrees; others are unchanged to the last bit.
 
     Examples
     --------
-    >>> wrapped(np.array([180.0, 181.0, -541.0])).tolist()
+    >>> wrap(np.array([180.0, 181.0, -541.0])).tolist()
     [180.0, -179.0, 179.0]
     """
     turned = np.abs(lon) > _HALF_TURN
@@ -145,7 +154,7 @@ def wrapped(lon: Points) -> Points:
 
 
 def nearest_turn(angle: Points, middle: float, *, turn: float = 2 * _HALF_TURN) -> Points:
-    """Angles moved by whole turns to within half a turn of a middle.
+    """Return angles moved by whole turns to within half a turn of `middle`.
 
     Examples
     --------
@@ -157,7 +166,7 @@ def nearest_turn(angle: Points, middle: float, *, turn: float = 2 * _HALF_TURN) 
 
 @lru_cache(maxsize=64)
 def _parse(crs: str) -> CRS:
-    """The horizontal part of a CRS."""
+    """Return the horizontal part of a CRS."""
     try:
         parsed = CRS.from_user_input(crs)
     except CRSError as error:
@@ -168,12 +177,12 @@ def _parse(crs: str) -> CRS:
 
 @lru_cache(maxsize=64)
 def _to_wgs84(crs: str) -> Transformer:
-    """GIS axis order on both sides; pyproj keeps one PROJ object for each thread behind it."""
+    """Return the transformer in GIS axis order; pyproj keeps one PROJ object for each thread."""
     return Transformer.from_crs(_parse(crs), WGS84, always_xy=True)
 
 
 def _turn(crs: str) -> float:
-    """A full circle in units of the CRS; 0 for one whose axes are not angles."""
+    """Return a full circle in units of the CRS; 0 for one whose axes are not angles."""
     parsed = _parse(crs)
     if not parsed.is_geographic:
         return 0.0

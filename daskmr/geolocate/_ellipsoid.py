@@ -1,8 +1,8 @@
-"""Between longitude, latitude, height and coordinates that start at the Earth's centre (WGS 84).
+"""Conversion between longitude, latitude, height and geocentric coordinates (WGS 84).
 
 Cartesian points are arrays of shape (3, N): x, y, z in metres, z towards the north pole, x towards
-longitude 0. All arithmetic is point by point, so that a point comes out the same to the last bit
-whatever stands beside it.
+longitude 0. All arithmetic is point by point, so that the result for a point is the same to the
+last bit in any array.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ _ROUNDS = 2
 
 
 class Vertical(NamedTuple):
-    """How high points are, and which way is up there."""
+    """Heights of points, and the directions of the verticals there."""
 
     height: Points
     """Metres above the ellipsoid; shape (N,)."""
@@ -29,13 +29,13 @@ class Vertical(NamedTuple):
 
 
 def dot(a: Points, b: Points) -> Points:
-    """Inner products of vectors, shape (3, N) each, or (3, 1) for one with all."""
-    found: Points = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-    return found
+    """Return inner products of vectors, shape (3, N) each, or (3, 1) for one with all."""
+    products: Points = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return products
 
 
 def cross(a: Points, b: Points) -> Points:
-    """Outer products of vectors.
+    """Return cross products of vectors.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def cross(a: Points, b: Points) -> Points:
 
 
 def cartesian(lon: Points, lat: Points, height: Points | float) -> Points:
-    """Points of longitudes and latitudes in degrees and heights in metres.
+    """Return geocentric points of longitudes, latitudes in degrees and heights in metres.
 
     Examples
     --------
@@ -65,9 +65,9 @@ def cartesian(lon: Points, lat: Points, height: Points | float) -> Points:
 
 
 def vertical(points: Points) -> Vertical:
-    """Heights and verticals of points, by Bowring's method (Survey Review 23, 1976).
+    """Return heights and verticals of points, by Bowring's method (Survey Review 23, 1976).
 
-    Two rounds are right to a nanometre for all heights between the sea floor and space.
+    Two iterations are exact to a nanometre for all heights between the sea floor and space.
     """
     x, y, z = points
     flat = np.sqrt(x * x + y * y)
@@ -87,6 +87,6 @@ def vertical(points: Points) -> Vertical:
 
 
 def geodetic(points: Points, up: Points) -> tuple[Points, Points]:
-    """lon, lat in degrees of points whose verticals are known."""
+    """Return lon, lat in degrees of points and their verticals."""
     lat = np.degrees(np.arctan2(up[2], np.sqrt(up[0] * up[0] + up[1] * up[1])))
     return np.degrees(np.arctan2(points[1], points[0])), lat

@@ -1,7 +1,6 @@
-"""Shapes that cross the antimeridian or surround a pole, cut so that every part is a plain shape.
+"""Cut of shapes that cross the antimeridian or surround a pole.
 
-The cut is the one that RFC 7946, section 3.1.9, asks for: parts that touch at longitudes of 180 and
--180 degrees.
+As RFC 7946, section 3.1.9, requires: into parts that touch at longitudes of 180 and -180 degrees.
 """
 
 from typing import Any
@@ -20,66 +19,68 @@ _LEAST_EDGES = 3
 
 
 def cut(shapes: NDArray[Any], centres: NDArray[np.float64]) -> NDArray[Any]:
-    """Shapes whose edges do not run round the world.
+    """Cut shapes at the antimeridian.
 
     Parameters
     ----------
     shapes
         Geometries in lon, lat, height; longitudes within -180 and 180. None stays None.
     centres
-        Longitude of the middle of each shape: which way round the world its edges run.
+        Longitude of the middle of each shape; its edges are taken to pass there.
 
     Returns
     -------
-    The same array when nothing had to be cut. Polygons and lines come back as multi-part ones;
-    heights at a cut are interpolated.
+    The same array when nothing had to be cut. Cut polygons and lines are multi-part ones; heights
+    at a cut are interpolated.
     """
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     with np.errstate(invalid="ignore"):
         wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > _HALF_TURN)
     if not len(wide):
         return shapes
-    found = shapes.copy()
-    found[wide] = [_cut(shapes[i], centres[i]) for i in wide]  # few: those on one line of the world
-    return found
+    result = shapes.copy()
+    result[wide] = [
+        _cut(shapes[i], centres[i]) for i in wide
+    ]  # few: those on one line of the world
+    return result
 
 
 def _cut(shape: BaseGeometry, centre: float) -> BaseGeometry:
     if shape.geom_type in {"Point", "MultiPoint"} or not np.isfinite(centre):
         return shape
     parts = shapely.get_parts(shape)
-    flat = [_unrolled(part, centre) for part in parts]
+    flat = [_unroll(part, centre) for part in parts]
     turns = [turn * _TURN for turn in (-1, 0, 1)]
     bands = [shapely.box(-_HALF_TURN + t, -_POLE, _HALF_TURN + t, _POLE) for t in turns]
     pieces = [
-        _moved(shapely.intersection(part, band), -turn)
+        _move(shapely.intersection(part, band), -turn)
         for part in flat
         for band, turn in zip(bands, turns, strict=True)
     ]
     there = [piece for piece in shapely.get_parts(pieces) if _has_extent(piece, shape)]
     if not there:
         return shape
-    found: BaseGeometry
+    joined: BaseGeometry
     if shape.geom_type.endswith("Polygon"):
         # Parts of a polar shape meet along the meridian where its ring begins.
-        found = shapely.orient_polygons(shapely.union_all(there))
+        joined = shapely.orient_polygons(shapely.union_all(there))
     else:
-        found = shapely.multilinestrings(there)
-    return found
+        joined = shapely.multilinestrings(there)
+    return joined
 
 
 def _has_extent(piece: BaseGeometry, like: BaseGeometry) -> bool:
-    """Whether a piece is more than the touch of an edge."""
+    """Return whether a piece has the dimension of the shape, and is not just a touching edge."""
     return bool(
         not piece.is_empty and shapely.get_dimensions(piece) == shapely.get_dimensions(like)
     )
 
 
-def _unrolled(part: BaseGeometry, centre: float) -> BaseGeometry:
-    """A polygon or line at the longitudes nearest to its centre; a polar one down to its pole."""
+def _unroll(part: BaseGeometry, centre: float) -> BaseGeometry:
+    """Return a polygon or line at longitudes nearest to its centre; a polar one with its pole."""
     if isinstance(part, shapely.Polygon):
         ring = shapely.get_coordinates(part.exterior, include_z=True)
-        if len(ring) > _LEAST_EDGES and abs(_wound(ring[:, 0])) > _HALF_TURN:
+        if len(ring) > _LEAST_EDGES and abs(_winding(ring[:, 0])) > _HALF_TURN:
             return _with_pole(ring)
     return shapely.transform(part, lambda points: _near(points, centre), include_z=True)
 
@@ -89,14 +90,14 @@ def _near(points: Points, centre: float) -> Points:
     return np.column_stack([points[:, 0] - _TURN * turns, points[:, 1:]])
 
 
-def _wound(lon: NDArray[np.float64]) -> float:
-    """Degrees that a ring runs round the axis of the Earth: 0, 360 or -360."""
+def _winding(lon: NDArray[np.float64]) -> float:
+    """Return the winding of a ring around the axis of the Earth: 0, 360 or -360 degrees."""
     steps = np.diff(lon)
     return float((steps - _TURN * np.round(steps / _TURN)).sum())
 
 
 def _with_pole(ring: Points) -> BaseGeometry:
-    """The polygon between a ring round a pole and that pole; what it had of holes is filled."""
+    """Return the polygon between a ring around a pole and that pole, without holes."""
     lon = np.unwrap(ring[:, 0], period=_TURN)
     pole = np.copysign(_POLE, ring[:, 1].mean())
     height = ring[:, 2].mean()
@@ -106,7 +107,7 @@ def _with_pole(ring: Points) -> BaseGeometry:
     return moved
 
 
-def _moved(shape: BaseGeometry, by: float) -> BaseGeometry:
+def _move(shape: BaseGeometry, by: float) -> BaseGeometry:
     return shapely.transform(
         shape, lambda points: points + np.array([by, 0.0, 0.0]), include_z=True
     )

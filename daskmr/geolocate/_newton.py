@@ -1,14 +1,14 @@
-"""Where two functions of two numbers are both 0, for many points at once."""
+"""Newton's method for two functions of two variables, for many points at once."""
 
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from daskmr.core.arrays import Indices
 from daskmr.geolocate.base import Points
 
-Function = Callable[[Points, NDArray[np.intp]], Points]
-"""Values at places, shape (2, n) both, of the points with the given indices."""
+Function = Callable[[Points, Indices], Points]
+"""Values at coordinates, both of shape (2, n), for the points of some indices."""
 _MOST = 16
 
 
@@ -21,30 +21,30 @@ def solve(
     longest: float = np.inf,
     most: int = _MOST,
 ) -> Points:
-    """Places at which a function is 0, by Newton's method with differences for derivatives.
+    """Find the zeros of a function by Newton's method, with differences for derivatives.
 
-    Each point goes on until its own last step was short enough.
+    Each point iterates until its own last step was short enough.
 
     Parameters
     ----------
     function
-        Of places and of which points they belong to.
+        Of coordinates and the indices of their points.
     start
-        Where to begin; shape (2, N).
+        First coordinates; shape (2, N).
     step
-        How far derivatives look, in units of a place.
+        Step of the differences, in units of a coordinate.
     within
         Longest last step.
     longest
-        Steps beyond this are cut short.
+        Length to which longer steps are cut.
     most
-        Steps after which a point is given up.
+        Maximal number of steps of a point.
 
     Returns
     -------
-    Shape (2, N); NaN for points that did not arrive.
+    Shape (2, N); NaN for points that did not converge.
     """
-    found = np.full_like(start, np.nan)
+    solution = np.full_like(start, np.nan)
     left = np.flatnonzero(np.isfinite(start).all(axis=0))
     at = start[:, left]
     for _ in range(most):
@@ -55,14 +55,14 @@ def solve(
         if np.isfinite(longest):
             move = move * (longest / np.maximum(size, longest))
         at = at + move
-        arrived = size <= within
-        found[:, left[arrived]] = at[:, arrived]
-        more = ~arrived & np.isfinite(size)
+        converged = size <= within
+        solution[:, left[converged]] = at[:, converged]
+        more = ~converged & np.isfinite(size)
         at, left = at[:, more], left[more]
-    return found
+    return solution
 
 
-def _move(function: Function, at: Points, left: NDArray[np.intp], *, step: float) -> Points:
+def _move(function: Function, at: Points, left: Indices, *, step: float) -> Points:
     right, above = np.array([[step], [0.0]]), np.array([[0.0], [step]])
     u, v = function(at, left)
     a, c = (function(at + right, left) - (u, v)) / step

@@ -2,30 +2,27 @@
 
 Cubics of x, y, h (longitude, latitude, height, all brought to about -1 to 1) are first brought to
 the heights of their points; what remains are cubics of x, y with ten coefficients, each a number or
-one number a point. All arithmetic is element by element, so that a point comes out the same to the
-last bit whatever stands beside it.
+one number a point. All arithmetic is element by element, so that the result for a point is the same
+to the last bit in any array.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from daskmr.geolocate.base import Points
+from daskmr.core.arrays import Indices, Mask
+from daskmr.geolocate.base import Place, Points
 
 Flat = tuple[float | Points, ...]
 """Coefficients of 1, x, y, xy, xx, yy, xxx, xxy, xyy, yyy."""
 Zeros = tuple[Flat, Flat]
-Place = tuple[Points, Points]
-"""x and y, or two ratios, of points; shape (N,) each."""
-Mask = NDArray[np.bool_]
 
 _WHOLE_STEPS = 2
 _SHORT_STEPS = 30
 _LONGEST = 0.3
 _POLE = 0.01
-"""Denominators, 1 at the centre, that are too near to 0 for what they divide to mean anything."""
+"""Least denominator, 1 at the centre, that is not too near to a pole."""
 
 
 class Ratio(NamedTuple):
@@ -35,16 +32,16 @@ class Ratio(NamedTuple):
     under: Flat
 
     def minus(self, target: Points) -> Flat:
-        """The cubic that is 0 where the ratio has its target."""
+        """Return the cubic that is 0 where the ratio equals its target."""
         return tuple(n - target * d for n, d in zip(*self, strict=True))
 
-    def of(self, some: NDArray[np.intp]) -> Self:
-        """The ratio for some of the points."""
+    def of(self, some: Indices) -> Self:
+        """Return the ratio for some of the points."""
         return type(self)(*(_of(flat, some) for flat in self))
 
 
-class Found(NamedTuple):
-    """Points that were looked for, and which of them are right."""
+class MaskedPoints(NamedTuple):
+    """Points, or ratios, with a mask of the valid ones."""
 
     x: Points
     y: Points
@@ -52,53 +49,53 @@ class Found(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two ratios, and how the ground lies in the image at their centre.
+    """Two ratios, and the sign of the determinant of their derivatives at the centre.
 
-    Where the determinant of their derivatives has another sign than there, or a denominator has
-    gone to 0, the polynomials have folded over and say nothing about the image any more.
+    Where the determinant has another sign, or a denominator has gone to 0, the polynomials have
+    folded over and are not valid.
     """
 
     first: Ratio
     second: Ratio
     sign: float = 1.0
 
-    def values(self, at: Place) -> Found:
-        """Both ratios at points."""
+    def values(self, at: Place) -> MaskedPoints:
+        """Return both ratios at points."""
         unders = value(self.first.under, at), value(self.second.under, at)
         u = value(self.first.over, at) / unders[0]
         v = value(self.second.over, at) / unders[1]
         turned = determinant((self.first.minus(u), self.second.minus(v)), at)
         right = (unders[0] > _POLE) & (unders[1] > _POLE) & (turned * self.sign > 0)
-        return Found(u, v, right)
+        return MaskedPoints(u, v, right)
 
-    def solve(self, targets: Place, within: tuple[float, float]) -> Found:
-        """Points at which the ratios have given values, by Newton's method.
+    def solve(self, targets: Place, within: tuple[float, float]) -> MaskedPoints:
+        """Return points at which the ratios equal targets, by Newton's method.
 
-        Every point takes a step from the centre and two more; the few that are not there then
-        start again with steps that are kept short.
+        Every point takes a step from the centre and two more; the few that have not converged then
+        start again with short steps.
 
         Parameters
         ----------
         targets
             One value a point for each ratio; shape (N,).
         within
-            How far from its target each ratio may be in the end.
+            Largest final distance of each ratio from its target.
         """
         zeros = self.first.minus(targets[0]), self.second.minus(targets[1])
         at = np.zeros_like(targets[0]), np.zeros_like(targets[0])
         for _ in range(1 + _WHOLE_STEPS):
             at = step(zeros, at)
-        right = self.arrived(zeros, at, within)
+        right = self.converged(zeros, at, within)
         left = np.flatnonzero(~right)
         if len(left):
             some = self._replace(first=self.first.of(left), second=self.second.of(left))
-            again = _patiently(some, (_of(zeros[0], left), _of(zeros[1], left)), within)
-            for kept, found in zip((*at, right), again, strict=True):
-                kept[left] = found
-        return Found(*at, right)
+            again = _solve_by_short_steps(some, (_of(zeros[0], left), _of(zeros[1], left)), within)
+            for kept, update in zip((*at, right), again, strict=True):
+                kept[left] = update
+        return MaskedPoints(*at, right)
 
-    def arrived(self, zeros: Zeros, at: Place, within: tuple[float, float]) -> Mask:
-        """At which points both cubics are 0, and the polynomials to be believed."""
+    def converged(self, zeros: Zeros, at: Place, within: tuple[float, float]) -> Mask:
+        """Return a mask of points at which both cubics are 0 and the polynomials are valid."""
         there: Mask = determinant(zeros, at) * self.sign > 0
         for ratio, zero, least in zip((self.first, self.second), zeros, within, strict=True):
             under = value(ratio.under, at)
@@ -107,7 +104,7 @@ class Pair(NamedTuple):
 
 
 def at_height(c: Sequence[float] | Points, h: float | Points) -> Flat:
-    """A cubic of x, y, h with the 20 terms of RPC00B in their order, for given heights."""
+    """Return a cubic of x, y, h with the 20 terms of RPC00B in their order, at heights."""
     return (
         c[0] + h * (c[3] + h * (c[9] + h * c[19])),
         c[1] + h * (c[5] + h * c[13]),
@@ -123,7 +120,7 @@ def at_height(c: Sequence[float] | Points, h: float | Points) -> Flat:
 
 
 def value(flat: Flat, at: Place) -> Points:
-    """A cubic of x and y.
+    """Return the value of a cubic of x and y.
 
     Examples
     --------
@@ -142,7 +139,7 @@ def value(flat: Flat, at: Place) -> Points:
 
 
 def slopes(flat: Flat, at: Place) -> Place:
-    """Derivatives of a cubic by x and by y."""
+    """Return derivatives of a cubic by x and by y."""
     x, y = at
     _, x1, y1, xy, xx, yy, xxx, xxy, xyy, yyy = flat
     return (
@@ -152,13 +149,13 @@ def slopes(flat: Flat, at: Place) -> Place:
 
 
 def determinant(zeros: Zeros, at: Place) -> Points:
-    """Of the derivatives of two cubics."""
+    """Return the determinant of the derivatives of two cubics."""
     (a, b), (c, d) = (slopes(zero, at) for zero in zeros)
     return a * d - b * c
 
 
 def step(zeros: Zeros, at: Place, *, longest: float = np.inf) -> Place:
-    """Where one of Newton's steps leads, on the way to where both cubics are 0."""
+    """Return the points after one of Newton's steps towards zeros of both cubics."""
     (a, b), (c, d) = (slopes(zero, at) for zero in zeros)
     u, v = (value(zero, at) for zero in zeros)
     scale = 1.0 / (a * d - b * c)
@@ -169,17 +166,17 @@ def step(zeros: Zeros, at: Place, *, longest: float = np.inf) -> Place:
     return at[0] + by_x, at[1] + by_y
 
 
-def _patiently(pair: Pair, zeros: Zeros, within: tuple[float, float]) -> Found:
+def _solve_by_short_steps(pair: Pair, zeros: Zeros, within: tuple[float, float]) -> MaskedPoints:
     n = np.shape(zeros[0][0])
     x, y, right = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.bool_)
     for _ in range(_SHORT_STEPS):
         nearer = step(zeros, (x, y), longest=_LONGEST)
         x, y = np.where(right, x, nearer[0]), np.where(right, y, nearer[1])
-        right |= pair.arrived(zeros, (x, y), within)
+        right |= pair.converged(zeros, (x, y), within)
         if right.all():
             break
-    return Found(x, y, right)
+    return MaskedPoints(x, y, right)
 
 
-def _of(flat: Flat, some: NDArray[np.intp]) -> Flat:
+def _of(flat: Flat, some: Indices) -> Flat:
     return tuple(c[some] if isinstance(c, np.ndarray) and c.ndim else c for c in flat)

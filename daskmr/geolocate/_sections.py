@@ -11,12 +11,12 @@ from typing import Self
 import numpy as np
 
 from daskmr.geolocate._ellipsoid import cartesian, dot, geodetic, vertical
-from daskmr.geolocate._markup import Vector
 from daskmr.geolocate.base import Points
+from daskmr.geolocate.radar.metadata_xml import Vector
 
 _NUMBER = 21
 _MOST_POWER = 9
-Place = tuple[Points, Points, Points]
+GroundCoordinates = tuple[Points, Points, Points]
 """x, y, z in the model's own ground coordinates; shape (N,) each."""
 
 
@@ -26,7 +26,7 @@ class Fields:
     Parameters
     ----------
     name
-        Of the extension.
+        Name of the extension.
     text
         Its fields.
     """
@@ -37,17 +37,17 @@ class Fields:
         self.place = 0
 
     def take(self, width: int) -> str:
-        """The next field, without blanks around it."""
+        """Read the next field, without blanks around it."""
         end = self.place + width
         if end > len(self.text):
             msg = f"{self.name} of {len(self.text)} characters"
             raise ValueError(msg)
-        found = self.text[self.place : end].strip()
+        text = self.text[self.place : end].strip()
         self.place = end
-        return found
+        return text
 
     def number(self, width: int = _NUMBER) -> float:
-        """The next field, a finite number.
+        """Read the next field, a finite number.
 
         Raises
         ------
@@ -65,11 +65,11 @@ class Fields:
         return value
 
     def numbers(self, n: int, width: int = _NUMBER) -> tuple[float, ...]:
-        """The next fields, finite numbers all."""
+        """Read the next n fields, all finite numbers."""
         return tuple(self.number(width) for _ in range(n))
 
-    def maybe(self, n: int) -> tuple[float, ...] | None:
-        """The next numbers; None when one of them is blank."""
+    def optional_numbers(self, n: int) -> tuple[float, ...] | None:
+        """Read the next n numbers; None when one of them is blank."""
         texts = [self.take(_NUMBER) for _ in range(n)]
         if not all(texts):
             return None
@@ -87,7 +87,7 @@ class Polynomial:
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
-        """The next polynomial of RSMPCA.
+        """Read the next polynomial of RSMPCA.
 
         Raises
         ------
@@ -101,11 +101,11 @@ class Polynomial:
             raise ValueError(msg)
         return cls(terms=fields.numbers(n_terms), powers=(powers[0], powers[1], powers[2]))
 
-    def value(self, place: Place) -> Points:
-        """At places that are brought to about -1 to 1."""
+    def value(self, place: GroundCoordinates) -> Points:
+        """Return values at ground coordinates that are normalised to about -1 to 1."""
         x, y, z = place
         n_x, n_y, n_z = (power + 1 for power in self.powers)
-        found = np.zeros_like(x)
+        total = np.zeros_like(x)
         for k in range(n_z - 1, -1, -1):
             level = np.zeros_like(x)
             for j in range(n_y - 1, -1, -1):
@@ -114,8 +114,8 @@ class Polynomial:
                 for term in self.terms[first : first + n_x - 1][::-1]:
                     row = row * x + term
                 level = level * y + row
-            found = found * z + level
-        return found
+            total = total * z + level
+        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,24 +125,24 @@ class Section:
     number: tuple[int, int]
     """Row and column of the section, from 1."""
     offsets: tuple[float, ...]
-    """Of row, column, x, y, z."""
+    """Offsets of row, column, x, y, z."""
     scales: tuple[float, ...]
     polynomials: tuple[Polynomial, Polynomial, Polynomial, Polynomial]
     """Row over and under, column over and under."""
 
     @classmethod
     def read(cls, name: str, text: str) -> Self:
-        """From the fields of RSMPCA.
+        """Read the fields of RSMPCA.
 
         Raises
         ------
         ValueError
-            When they make no sense.
+            When they are invalid.
         """
         fields = Fields(name, text)
         fields.take(120)
         number = int(fields.number(3)), int(fields.number(3))
-        fields.numbers(2)  # how well the polynomials fit
+        fields.numbers(2)  # errors of the fit
         offsets, scales = fields.numbers(5), fields.numbers(5)
         if not all(scales):
             msg = f"{name} with a scale of 0"
@@ -156,7 +156,7 @@ class Section:
         )
 
     def image(self, ground: Points) -> tuple[Points, Points]:
-        """Pixels of ground points, and whether the polynomials are to be believed there.
+        """Return pixels of ground points, and signs that tell where the polynomials are valid.
 
         Parameters
         ----------
@@ -182,17 +182,17 @@ class Frame:
 
     domain: str
     origin: Vector = (0.0, 0.0, 0.0)
-    """Of rectangular coordinates, metres from the Earth's centre."""
+    """Origin of rectangular coordinates, metres from the Earth's centre."""
     axes: tuple[Vector, Vector, Vector] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     """Their unit vectors."""
 
     def ground(self, lonlat: Points, heights: Points) -> Points:
-        """Ground coordinates of points.
+        """Return ground coordinates of points.
 
         Parameters
         ----------
         lonlat
-            Degrees, in the turn of the model; shape (2, N).
+            Degrees, unwrapped to the longitudes of the model; shape (2, N).
         heights
             Metres above the ellipsoid; shape (N,).
 
@@ -206,7 +206,7 @@ class Frame:
         return np.stack([dot(np.array(axis)[:, None], offset) for axis in self.axes])
 
     def world(self, ground: Points) -> Points:
-        """lon, lat and heights of ground coordinates; shape (3, N) both."""
+        """Return lon, lat and heights of ground coordinates; shape (3, N) both."""
         if self.domain != "R":
             return np.stack([*np.degrees(ground[:2]), ground[2]])
         points = np.array(self.origin)[:, None] + np.array(self.axes).T @ ground
@@ -215,38 +215,38 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What of RSMIDA is needed."""
+class ModelIdentity:
+    """The used fields of RSMIDA."""
 
     edition: str
     frame: Frame
     reference: Vector | None
     """A point on the ground, in the frame."""
     first: tuple[float, float]
-    """Row and column where the first section starts."""
+    """First row and column of the first section."""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """From the fields of RSMIDA.
+        """Read the fields of RSMIDA.
 
         Raises
         ------
         ValueError
-            When they make no sense.
+            When they are invalid.
         """
         fields = Fields("RSMIDA", text)
         fields.take(80)
         edition = fields.take(40)
-        fields.take(199)  # names, time, and how the image was scanned
+        fields.take(199)  # names, time, and parameters of the scan
         domain = fields.take(1)
-        values = fields.maybe(12)
-        fields.take(24 * _NUMBER)  # the corners of the ground that the model is made for
-        reference = fields.maybe(3)
+        values = fields.optional_numbers(12)
+        fields.take(24 * _NUMBER)  # the corners of the ground domain
+        reference = fields.optional_numbers(3)
         fields.take(16)
         first_row, _, first_col, _ = fields.numbers(4, 8)
         frame = Frame(domain=domain)
         if domain == "R" and values:
-            # Nine components: what the Earth's first axis has of the three, then its second, third.
+            # Nine components: those of the Earth's first axis along the three, then of the others.
             axes = tuple((values[i], values[i + 3], values[i + 6]) for i in (3, 4, 5))
             frame = Frame(domain=domain, origin=values[:3], axes=axes)  # type: ignore[arg-type]
         elif domain not in {"G", "H"}:
@@ -262,26 +262,26 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Which section speaks of which pixels."""
+    """Division of the image into sections."""
 
     first: tuple[float, float]
-    """Row and column where the first section starts."""
+    """First row and column of the first section."""
     size: tuple[float, float]
     """Rows and columns of a section."""
     n: tuple[int, int]
     """Rows and columns of sections."""
     rough: tuple[tuple[float, ...], tuple[float, ...]]
-    """About where a ground point lies: coefficients of row and column, of 1, x, y, z, xx, xy, xz,
-    yy, yz, zz."""
+    """Approximate pixel of a ground point: coefficients of row and column, of 1, x, y, z, xx, xy,
+    xz, yy, yz, zz."""
 
     @classmethod
     def read(cls, text: str, first: tuple[float, float]) -> Self:
-        """From the fields of RSMPIA.
+        """Read the fields of RSMPIA.
 
         Raises
         ------
         ValueError
-            When they make no sense.
+            When they are invalid.
         """
         fields = Fields("RSMPIA", text)
         fields.take(120)
@@ -294,19 +294,19 @@ class Layout:
             raise ValueError(msg)
         return cls(first=first, size=size, n=n, rough=rough)
 
-    def which(self, pixels: Points) -> Points:
-        """The sections of pixels: their places in order of rows; shape (N,), whole numbers."""
+    def section_index(self, pixels: Points) -> Points:
+        """Return the index of the section of each pixel, row by row; shape (N,), whole numbers."""
         col, row = (
             np.clip(np.floor((place - start) / size), 0, n - 1)
             for place, start, size, n in zip(
                 pixels, self.first[::-1], self.size[::-1], self.n[::-1], strict=True
             )
         )
-        found: Points = row * self.n[1] + col
-        return found
+        index: Points = row * self.n[1] + col
+        return index
 
-    def about(self, ground: Points) -> Points:
-        """About which pixels ground points lie at; shape (2, N)."""
+    def approximate_pixels(self, ground: Points) -> Points:
+        """Return approximate pixels of ground points; shape (2, N)."""
         x, y, z = ground
         terms = (np.ones_like(x), x, y, z, x * x, x * y, x * z, y * y, y * z, z * z)
         row, col = (

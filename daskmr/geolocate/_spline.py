@@ -1,8 +1,8 @@
-"""Thin-plate splines: the smoothest surfaces that go through given values.
+"""Thin-plate splines: the smoothest surfaces through values at nodes.
 
 F. L. Bookstein, Principal warps: thin-plate splines and the decomposition of deformations, IEEE
 PAMI 11 (1989): ``f(p) = a + b x + c y + sum of w_i U(|p - p_i|)`` with ``U(r) = r^2 log r^2``.
-Sums are taken node by node, so that a point comes out the same whatever stands beside it.
+Sums are taken node by node, so that the result for a point is the same in any array.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _OFF = 1e-6
 
 
 def fit(nodes: Points, values: Points) -> Points:
-    """Weights of splines through values.
+    """Return weights of splines through values.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def fit(nodes: Points, values: Points) -> Points:
 
 
 def evaluate(nodes: Points, weights: Points, at: Points) -> Points:
-    """Values of splines at points of shape (M, 2); gives shape (M, K)."""
-    found = np.empty((len(at), weights.shape[1]))
+    """Return values of splines, shape (M, K), at points of shape (M, 2)."""
+    values = np.empty((len(at), weights.shape[1]))
     for start in range(0, len(at), BLOCK):
         x, y = np.ascontiguousarray(at[start : start + BLOCK].T)
         sums = [a + b * x + c * y for a, b, c in weights[-3:].T.tolist()]
@@ -60,13 +60,13 @@ def evaluate(nodes: Points, weights: Points, at: Points) -> Points:
             bent, _ = _bend(x - node_x, y - node_y)
             for k, weight in enumerate(each):
                 sums[k] += weight * bent
-        found[start : start + BLOCK] = np.stack(sums, axis=1)
-    return found
+        values[start : start + BLOCK] = np.stack(sums, axis=1)
+    return values
 
 
 def slopes(nodes: Points, weights: Points, at: Points) -> Points:
-    """Derivatives of splines at points of shape (M, 2); gives shape (M, K, 2), by x and by y."""
-    found = np.empty((len(at), weights.shape[1], 2))
+    """Return derivatives of splines by x and y, shape (M, K, 2), at points of shape (M, 2)."""
+    derivatives = np.empty((len(at), weights.shape[1], 2))
     for start in range(0, len(at), BLOCK):
         x, y = np.ascontiguousarray(at[start : start + BLOCK].T)
         sums = np.repeat(weights[-2:].T[:, :, None], len(x), axis=2)
@@ -77,12 +77,12 @@ def slopes(nodes: Points, weights: Points, at: Points) -> Points:
             for total, weight in zip(sums, each, strict=True):
                 total[0] += weight * dx * rise
                 total[1] += weight * dy * rise
-        found[start : start + BLOCK] = np.moveaxis(sums, 2, 0)
-    return found
+        derivatives[start : start + BLOCK] = np.moveaxis(sums, 2, 0)
+    return derivatives
 
 
 def _bend(dx: Points, dy: Points) -> tuple[Points, Points]:
-    """U and log r^2 of distances; at a node itself, U is 0 and the logarithm small enough."""
+    """Return U and log r^2 of distances; at a node itself, U is 0 and the logarithm finite."""
     square = dx * dx + dy * dy
     log = np.log(np.maximum(square, _LEAST))
     return square * log, log

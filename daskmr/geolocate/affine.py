@@ -1,4 +1,4 @@
-"""Images whose header places every pixel: a transform and a CRS."""
+"""Sensor model of images with a transform and a CRS."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from daskmr.geolocate.base import Points
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffineModel:
-    """A transform to the axes of a CRS, and the CRS to WGS 84; heights are 0 unless given."""
+    """A transform to the axes of a CRS, and the CRS to WGS 84; heights are 0 by default."""
 
     transform: tuple[float, float, float, float, float, float]
     """a, b, c, d, e, f as in `daskmr.core.imagery.ImageInfo.transform`."""
     crs: str
     """Anything that PROJ reads: WKT, ``AUTHORITY:CODE``."""
     centre: tuple[float, float] = (0.0, 0.0)
-    """x, y of the middle of the image: of all turns of a longitude, the one nearest to it."""
+    """x, y of the middle of the image, to whose longitude others are unwrapped."""
 
     def __post_init__(self) -> None:
-        """Refuse a transform that cannot be turned round."""
+        """Refuse a transform that is not invertible."""
         a, b, _, d, e, _ = self.transform
         determinant = a * e - b * d
         if not all(map(math.isfinite, self.transform)) or determinant == 0:
@@ -34,7 +34,7 @@ class AffineModel:
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image on the Earth.
+        """Return the model of an image on the Earth.
 
         Raises
         ------
@@ -50,18 +50,18 @@ class AffineModel:
                 return None
             _crs.check(info.crs)
             centre = (info.width / 2, info.height / 2)
-            found = cls(transform=info.transform, crs=info.crs, centre=centre)
+            model = cls(transform=info.transform, crs=info.crs, centre=centre)
         except (ValueError, ProjError) as error:
             msg = f"{info.url}: {error}"
             raise ImageError(msg) from error
         x, y = np.meshgrid(np.linspace(0, info.width, 17), np.linspace(0, info.height, 17))
-        if np.isnan(found.to_world(np.stack([x.ravel(), y.ravel()], axis=1))).any(axis=1).all():
+        if np.isnan(model.to_world(np.stack([x.ravel(), y.ravel()], axis=1))).any(axis=1).all():
             msg = "a transform that leads off the Earth"
             raise ValueError(msg)
-        return found
+        return model
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`.
+        """Return ground points of pixels; see `SensorModel.to_world`.
 
         Examples
         --------
@@ -72,15 +72,15 @@ class AffineModel:
         return _crs.at_heights(_crs.from_plane(self.crs, *self._forward(pixels)), heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points, whatever their height; see `SensorModel.to_image`."""
+        """Return pixels of ground points, whatever their height; see `SensorModel.to_image`."""
         a, b, c, d, e, f = self.transform
         middle = float(self._forward(np.array([self.centre]))[0][0])
         across, up = _crs.to_plane(self.crs, np.asarray(world, dtype=np.float64), middle=middle)
         with np.errstate(invalid="ignore"):
             u, v = across - c, up - f
-            found = np.stack([e * u - b * v, a * v - d * u], axis=1) / (a * e - b * d)
-        found[~np.isfinite(found).all(axis=1)] = np.nan
-        return found
+            pixels = np.stack([e * u - b * v, a * v - d * u], axis=1) / (a * e - b * d)
+        pixels[~np.isfinite(pixels).all(axis=1)] = np.nan
+        return pixels
 
     def _forward(self, pixels: Points) -> tuple[Points, Points]:
         a, b, c, d, e, f = self.transform

@@ -1,6 +1,6 @@
-"""What a sensor model is: pixels to the ground and back."""
+"""Protocol of sensor models: from pixels to the ground and back."""
 
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from daskmr.core.imagery import ImageInfo
 
 Points = NDArray[np.float64]
+Place = tuple[Points, Points]
+"""Two coordinates of points in a plane; shape (N,) each."""
 
 
 class SensorModel(Protocol):
@@ -20,43 +22,51 @@ class SensorModel(Protocol):
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image, or None when the image has no such metadata.
+        """Return the model of an image, or None when the image has no such metadata.
 
         Raises
         ------
         ValueError
-            When it has such metadata and they cannot be used; `daskmr.geolocate.pick` takes the
-            next best model then, and tells the words.
+            When such metadata are not supported; `daskmr.geolocate.pick` then tries the next model,
+            and reports the message.
         ImageError
-            When they make no sense, and nothing else should be tried.
+            When they are invalid, and no other model should be tried.
         """
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels.
+        """Return ground points of pixels.
 
         Parameters
         ----------
         pixels
             x, y; shape (N, 2).
         heights
-            Where each ray of sight is cut, metres above the ellipsoid; shape (N,). None for the
-            height that the model has for itself.
+            Height of the ground on each line of sight, metres above the ellipsoid; shape (N,). None
+            for the model's default height.
 
         Returns
         -------
-        lon within -180 and 180, lat, height; shape (N, 3); NaN where there is no answer.
+        lon within -180 and 180, lat, height; shape (N, 3); NaN for pixels off the ground.
         """
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points.
+        """Return pixels of ground points.
 
         Parameters
         ----------
         world
             lon, lat or lon, lat, height; shape (N, 2) or (N, 3). Without a height, points lie at
-            the one that the model has for itself.
+            the model's default height.
 
         Returns
         -------
-        x, y; shape (N, 2); NaN where there is no answer.
+        x, y; shape (N, 2); NaN for points that the model cannot place.
         """
+
+
+@runtime_checkable
+class Ranked(Protocol):
+    """A sensor model of another package that `daskmr.geolocate.pick` tries automatically."""
+
+    rank: float
+    """Place in the order; the built-in ones have 10, 20, ... in the order of their table."""

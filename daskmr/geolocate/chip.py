@@ -1,4 +1,4 @@
-"""Images that were cut out of another one, which its sensor model speaks of."""
+"""Sensor model of chips: images cut out of another one that the metadata describe."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,7 @@ from daskmr.geolocate.rsm import RsmModel
 from daskmr.geolocate.sidd import SiddModel, chip
 
 _WHOLES: tuple[type[SensorModel], ...] = (SiddModel, RsmModel, RpcModel)
-"""Models that speak of the image that a chip was cut out of; best first."""
+"""Models of the image that a chip was cut out of; best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +20,13 @@ class ChippedModel:
     """The model of a whole image, for pixels of a chip: moved, scaled, turned."""
 
     model: SensorModel
-    """Of the whole image."""
+    """Model of the whole image."""
     transform: tuple[float, float, float, float, float, float]
     """a, b, c, d, e, f of ``X = a x + b y + c, Y = d x + e y + f`` from pixels x, y of the chip to
     pixels X, Y of the whole image."""
 
     def __post_init__(self) -> None:
-        """Refuse a transform that cannot be turned round."""
+        """Refuse a transform that is not invertible."""
         a, b, _, d, e, _ = self.transform
         if not np.isfinite(self.transform).all() or a * e - b * d == 0:
             msg = f"chip transform {self.transform} is not invertible"
@@ -34,19 +34,19 @@ class ChippedModel:
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image that says of what it is a chip, and has a model of that."""
+        """Return the model of a chip; None for an image without metadata of the whole image."""
         for kind in _WHOLES:
             try:
                 model = kind.from_image(info)
             except ValueError:
-                continue  # as `daskmr.geolocate.pick`, which tells it
+                continue  # as `daskmr.geolocate.pick`, which reports it
             if model is not None:
-                found = chipped(model, info)
-                return found if isinstance(found, cls) else None
+                chipped = chip_model(model, info)
+                return chipped if isinstance(chipped, cls) else None
         return None
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of the chip's pixels; see `SensorModel.to_world`.
+        """Return ground points of the chip's pixels; see `SensorModel.to_world`.
 
         Examples
         --------
@@ -63,15 +63,15 @@ class ChippedModel:
         return self.model.to_world(whole, heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of the chip of ground points; see `SensorModel.to_image`."""
+        """Return the chip's pixels of ground points; see `SensorModel.to_image`."""
         a, b, c, d, e, f = self.transform
         x, y = (self.model.to_image(world) - [c, f]).T
         scale = 1.0 / (a * e - b * d)
         return np.stack([scale * (e * x - b * y), scale * (a * y - d * x)], axis=1)
 
 
-def chipped(model: SensorModel, info: ImageInfo) -> SensorModel:
-    """The model for pixels of an image, of one that may speak of what it was cut out of."""
+def chip_model(model: SensorModel, info: ImageInfo) -> SensorModel:
+    """Return the model for the pixels of an image, which may be a chip of the model's image."""
     transform = chip(info) if isinstance(model, SiddModel) else info.chip
     if transform is None or not isinstance(model, _WHOLES):
         return model

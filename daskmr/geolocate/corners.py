@@ -1,4 +1,4 @@
-"""Images of which four points are known: a homography carries the rest."""
+"""Sensor model of images with four known corners: a homography."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +17,7 @@ Matrix = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CornersModel:
-    """A homography from pixels to the axes of a CRS; heights are 0 unless given."""
+    """A homography from pixels to the axes of a CRS; heights are 0 by default."""
 
     matrix: Matrix
     """Row by row, 3 x 3, of pixels less `centre` to points less `origin`; the last is 1."""
@@ -29,7 +29,7 @@ class CornersModel:
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model through the corners of an image; None also for corners that span no area.
+        """Return the model through the corners of an image; None also for corners without area.
 
         Raises
         ------
@@ -49,29 +49,29 @@ class CornersModel:
         )
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`."""
+        """Return ground points of pixels; see `SensorModel.to_world`."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-        across, up = _mapped(self._matrix(), (pixels[:, 0], pixels[:, 1]), self.centre)
+        across, up = _map_points(self._matrix(), (pixels[:, 0], pixels[:, 1]), self.centre)
         placed = _crs.from_plane(self.crs, across + self.origin[0], up + self.origin[1])
         return _crs.at_heights(placed, heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points, whatever their height; see `SensorModel.to_image`."""
+        """Return pixels of ground points, whatever their height; see `SensorModel.to_image`."""
         across, up = _crs.to_plane(self.crs, np.asarray(world), middle=self.origin[0])
         inverse = np.linalg.inv(self._matrix())
-        x, y = _mapped(inverse / inverse[2, 2], (across, up), self.origin)
-        found = np.stack([x + self.centre[0], y + self.centre[1]], axis=1)
-        found[~np.isfinite(found).all(axis=1)] = np.nan
-        return found
+        x, y = _map_points(inverse / inverse[2, 2], (across, up), self.origin)
+        pixels = np.stack([x + self.centre[0], y + self.centre[1]], axis=1)
+        pixels[~np.isfinite(pixels).all(axis=1)] = np.nan
+        return pixels
 
     def _matrix(self) -> Points:
         return np.array(self.matrix).reshape(3, 3)
 
 
-def _mapped(
+def _map_points(
     matrix: Points, place: tuple[Points, Points], start: tuple[float, float]
 ) -> tuple[Points, Points]:
-    """Points through a homography; NaN for those beyond its horizon."""
+    """Return points through a homography; NaN for those beyond its horizon."""
     (a, b, c), (d, e, f), (g, h, one) = matrix.tolist()
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         x, y = place[0] - start[0], place[1] - start[1]
@@ -81,9 +81,9 @@ def _mapped(
 
 
 def _homography(start: Points, end: Points) -> Points:
-    """The 3 x 3 matrix that carries four points to four others.
+    """Return the 3 x 3 matrix that maps four points to four others.
 
-    Both are brought to about -1 to 1 first, so that the equations are well posed.
+    Both are scaled to about -1 to 1 first, so that the equations are well-conditioned.
     """
     small, large = np.abs(start).max(axis=0), np.abs(end).max(axis=0)
     (x, y), (u, v) = (start / small).T, (end / large).T
@@ -95,12 +95,12 @@ def _homography(start: Points, end: Points) -> Points:
         ]
     )
     solved = np.append(np.linalg.solve(rows, np.concatenate([u, v])), 1.0).reshape(3, 3)
-    found: Points = np.diag([*large, 1.0]) @ solved @ np.diag([*(1 / small), 1.0])
-    return found
+    matrix: Points = np.diag([*large, 1.0]) @ solved @ np.diag([*(1 / small), 1.0])
+    return matrix
 
 
 def _spans(points: Control) -> bool:
-    """Whether no three points lie on a line, and all turn the same way in the image as on it."""
+    """Return whether no three points are collinear, and image and ground agree in orientation."""
     turns = []
     for start in (points.pixels, points.plane):
         areas = np.array([_area(start[list(some)]) for some in combinations(range(4), 3)])

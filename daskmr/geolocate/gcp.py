@@ -1,4 +1,4 @@
-"""Images with five ground control points or more: a thin-plate spline carries the rest."""
+"""Sensor model of images with five ground control points or more: a thin-plate spline."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -20,24 +20,24 @@ _LEAST_PX = 1e-3
 class GcpModel:
     """Splines from pixels to the axes of a CRS and to heights, exact at every control point.
 
-    Back from the ground they are solved to 1e-8 pixels.
+    The inverse is solved to 1e-8 pixels.
     """
 
     nodes: Points
     """Pixels of the control points less `centre`, over `scale`; shape (N, 2)."""
     weights: Points
-    """Of the two axes less `origin`, and of height; shape (N + 3, 3)."""
+    """Weights of the splines of both axes less `origin`, and of height; shape (N + 3, 3)."""
     centre: tuple[float, float]
     """x, y."""
     scale: tuple[float, float]
-    """Half of what the control points span in x and y, so that neither outweighs the other."""
+    """Half of the control points' extent in x and y, so that both axes have equal weight."""
     origin: tuple[float, float]
     """Along the axes of `crs`."""
     crs: str
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model through the control points of an image.
+        """Return the model through the control points of an image.
 
         Control points that share a pixel become one, at their mean.
 
@@ -76,7 +76,7 @@ class GcpModel:
         return hash((self.centre, self.scale, self.origin, self.crs, self.weights.tobytes()))
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`."""
+        """Return ground points of pixels; see `SensorModel.to_world`."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         with np.errstate(invalid="ignore", over="ignore"):
             at = (pixels - self.centre) / self.scale
@@ -85,29 +85,29 @@ class GcpModel:
         return _crs.at_heights(world, high if heights is None else heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points, whatever their height; see `SensorModel.to_image`."""
+        """Return pixels of ground points, whatever their height; see `SensorModel.to_image`."""
         world = np.asarray(world, dtype=np.float64)
         aim = np.stack(_crs.to_plane(self.crs, world, middle=self.origin[0]), axis=1) - self.origin
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            return self._solved(aim) * self.scale + self.centre
+            return self._solve(aim) * self.scale + self.centre
 
-    def _solved(self, aim: Points) -> Points:
-        """Scaled pixels at which the splines have given values, by Newton's method."""
+    def _solve(self, aim: Points) -> Points:
+        """Return scaled pixels at which the splines equal `aim`, by Newton's method."""
         level, *turn = self.weights[-3:, :2]
-        found: Points = (aim - level) @ np.linalg.inv(np.stack(turn))
-        left = np.flatnonzero(np.isfinite(found).all(axis=1))
+        scaled: Points = (aim - level) @ np.linalg.inv(np.stack(turn))
+        left = np.flatnonzero(np.isfinite(scaled).all(axis=1))
         for _ in range(_STEPS):
-            step = self._step(found[left], aim[left])
-            found[left] += step
+            step = self._step(scaled[left], aim[left])
+            scaled[left] += step
             left = left[(np.abs(step) * self.scale).max(axis=1, initial=0) > _WITHIN_PX]
             if not len(left):
                 break
-        found[left] = np.nan
-        found[~np.isfinite(found).all(axis=1)] = np.nan
-        return found
+        scaled[left] = np.nan
+        scaled[~np.isfinite(scaled).all(axis=1)] = np.nan
+        return scaled
 
     def _step(self, at: Points, aim: Points) -> Points:
-        """One of Newton's steps from scaled pixels."""
+        """Return one of Newton's steps from scaled pixels."""
         weights = self.weights[:, :2]
         x, y = (aim - _spline.evaluate(self.nodes, weights, at)).T
         (a, b), (c, d) = np.moveaxis(_spline.slopes(self.nodes, weights, at), 0, 2)
@@ -116,7 +116,7 @@ class GcpModel:
 
 
 def _distinct(points: Control) -> Control:
-    """Control points of which none share a pixel."""
+    """Return control points of which none share a pixel."""
     pixels, which, times = np.unique(points.pixels, axis=0, return_inverse=True, return_counts=True)
     if len(pixels) == len(points.pixels):
         return points

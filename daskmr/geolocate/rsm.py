@@ -1,30 +1,30 @@
-"""Images with a replacement sensor model: from the ground to the image by polynomials, and back."""
+"""Sensor model of images with an RSM: polynomials from the ground to the image; inverse solved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from daskmr.core.arrays import Indices
 from daskmr.core.imagery import ImageInfo
-from daskmr.geolocate._crs import nearest_turn, wrapped
+from daskmr.geolocate._crs import nearest_turn, wrap
 from daskmr.geolocate._ellipsoid import EQUATOR_M
 from daskmr.geolocate._newton import solve
-from daskmr.geolocate._sections import Frame, Identity, Layout, Section
+from daskmr.geolocate._sections import Frame, Layout, ModelIdentity, Section
 from daskmr.geolocate.base import Points
 
 _BLOCK = 8192
 _STEP_M = 1.0
-"""How far derivatives look over the ground."""
+"""Step of differences on the ground."""
 _LAST_STEP_M = 1e-3
-"""Of Newton's method; what is left after such a step is its square, and less."""
+"""Last step of Newton's method; the remaining error is at most its square."""
 _WITHIN_PX = 1e-6
 _LONGEST = 0.3
-"""Of the way across a section; how far careful steps go."""
+"""Length of short steps, as a share of a section."""
 _SHORT_STEPS = 60
 _FARTHEST = 100.0
-"""Sizes of a section from its centre beyond which no point is believed."""
+"""Sizes of a section from its centre beyond which points are invalid."""
 _POLE = 90.0
 _WITH_HEIGHT = 3
 _UNSUPPORTED = {
@@ -33,15 +33,14 @@ _UNSUPPORTED = {
     "RSMAPA": "RSM with adjustments (RSMAPA)",
     "RSMAPB": "RSM with adjustments (RSMAPB)",
 }
-Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RsmModel:
     """Ratios of polynomials, one pair for each section of the image, exact in both directions.
 
-    Heights are those of the model's reference point unless given. Where polynomials have folded
-    over, far outside of what they were made for, there is no answer.
+    Heights are those of the model's reference point by default. Where polynomials have folded over,
+    far outside of their domain, the result is NaN.
     """
 
     frame: Frame
@@ -53,25 +52,25 @@ class RsmModel:
     """lon, lat, height of a point in the scene."""
 
     def __post_init__(self) -> None:
-        """Refuse polynomials that place all of a section on a line, or nowhere."""
+        """Refuse polynomials whose derivatives at the centre of a section are singular."""
         for section in self.sections:
-            if _Sight(self.frame, section).turn[0] not in {-1.0, 1.0}:
+            if _Sight(self.frame, section).orientation[0] not in {-1.0, 1.0}:
                 msg = f"RSM that cannot be solved in its section {section.number}"
                 raise ValueError(msg)
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image, or of the one that it was cut out of where `info.chip` is given.
+        """Return the model of an image, or of the one that a chip (`info.chip`) was cut out of.
 
         Raises
         ------
         ValueError
-            When it has a model that cannot be used: words that say which.
+            When its model is not supported; the message names it.
         """
         if not info.rsm:
             return None
         for name, words in _UNSUPPORTED.items():
-            if any(found.startswith(name) for found, _ in info.rsm):
+            if any(extension.startswith(name) for extension, _ in info.rsm):
                 raise ValueError(words)
         try:
             return cls._read(dict(info.rsm))
@@ -81,7 +80,7 @@ class RsmModel:
 
     @classmethod
     def _read(cls, texts: Mapping[str, str]) -> Self:
-        identity = Identity.read(texts["RSMIDA"])
+        identity = ModelIdentity.read(texts["RSMIDA"])
         sections = sorted(
             (Section.read(name, texts[name]) for name in texts if name.startswith("RSMPCA")),
             key=lambda section: section.number,
@@ -102,21 +101,21 @@ class RsmModel:
         )
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`."""
+        """Return ground points of pixels; see `SensorModel.to_world`."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         levels = np.full(len(pixels), self.reference[2]) if heights is None else heights
         world = np.full((len(pixels), 3), np.nan)
-        for section, some in self._shared(pixels.T):
+        for section, some in self._by_section(pixels.T):
             sight = _Sight(self.frame, section)
             for start in range(0, len(some), _BLOCK):
                 part = some[start : start + _BLOCK]
                 lon, lat = sight.place(pixels[part].T, levels[part])
                 high = np.where(np.isnan(lon), np.nan, levels[part])
-                world[part] = np.stack([wrapped(lon), lat, high], axis=1)
+                world[part] = np.stack([wrap(lon), lat, high], axis=1)
         return world
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points; see `SensorModel.to_image`."""
+        """Return pixels of ground points; see `SensorModel.to_image`."""
         world = np.asarray(world, dtype=np.float64)
         pixels = np.full((len(world), 2), np.nan)
         for start in range(0, len(world), _BLOCK):
@@ -128,32 +127,32 @@ class RsmModel:
         return pixels
 
     def _see(self, lonlat: Points, high: Points) -> Points:
-        """Pixels, by the section that a first look says, and then by the one they lie in."""
+        """Return pixels, by the section of their approximation, then by the one they lie in."""
         at = np.zeros_like(lonlat)
         if self.layout is not None:
             lon = nearest_turn(lonlat[0], self.reference[0])
-            at = self.layout.about(self.frame.ground(np.stack([lon, lonlat[1]]), high))
+            at = self.layout.approximate_pixels(self.frame.ground(np.stack([lon, lonlat[1]]), high))
         for _ in range(1 if self.layout is None else 2):
-            found = np.full_like(lonlat, np.nan)
-            for section, some in self._shared(at):
-                found[:, some] = _Sight(self.frame, section).see(lonlat[:, some], high[some])
-            at = found
+            pixels = np.full_like(lonlat, np.nan)
+            for section, some in self._by_section(at):
+                pixels[:, some] = _Sight(self.frame, section).see(lonlat[:, some], high[some])
+            at = pixels
         return at
 
-    def _shared(self, pixels: Points) -> list[tuple[Section, Indices]]:
-        """Each section that has some of the pixels, and which."""
+    def _by_section(self, pixels: Points) -> list[tuple[Section, Indices]]:
+        """Return each section that contains some of the pixels, with their indices."""
         if self.layout is None:
             return [(self.sections[0], np.arange(pixels.shape[1]))]
-        which = self.layout.which(pixels)
-        present = np.unique(which[np.isfinite(which)])
-        return [(self.sections[int(i)], np.flatnonzero(which == i)) for i in present]
+        indices = self.layout.section_index(pixels)
+        present = np.unique(indices[np.isfinite(indices)])
+        return [(self.sections[int(i)], np.flatnonzero(indices == i)) for i in present]
 
 
 class _Sight:
-    """A section and its frame, seen from the centre that the section was made around.
+    """The mapping of a section in its frame, with the signs at the centre of the section.
 
     Where a denominator or the determinant of the derivatives has another sign than there, the
-    polynomials have folded over and say nothing about the image any more.
+    polynomials have folded over and are not valid.
     """
 
     def __init__(self, frame: Frame, section: Section) -> None:
@@ -166,38 +165,38 @@ class _Sight:
         north = np.radians(EQUATOR_M)
         self.metres = np.stack([north * np.cos(np.radians(centre[1])), [north]])
         with np.errstate(all="ignore"):
-            self.turn = self._turned(self.centre, centre[2])
+            self.orientation = self._orientation(self.centre, centre[2])
             self.sign = section.image(self.start)[1]
 
     def see(self, lonlat: Points, high: Points) -> Points:
-        """Pixels of ground points; shape (2, N), NaN where the polynomials say nothing."""
+        """Return pixels of ground points; shape (2, N), NaN where the polynomials are not valid."""
         with np.errstate(all="ignore"):
             lonlat = np.stack([nearest_turn(lonlat[0], float(self.centre[0, 0])), lonlat[1]])
             ground = self.frame.ground(lonlat, high)
             pixels, sign = self.section.image(ground)
             far = np.abs((ground - self.start) / self.reach).max(axis=0)
             right = (far <= _FARTHEST) & (sign == self.sign) & (np.abs(lonlat[1]) <= _POLE)
-            right &= self._turned(lonlat, high) == self.turn
-            seen: Points = np.where(right, pixels, np.nan)
-            return seen
+            right &= self._orientation(lonlat, high) == self.orientation
+            result: Points = np.where(right, pixels, np.nan)
+            return result
 
     def place(self, pixels: Points, high: Points) -> Points:
-        """lon, lat of pixels; shape (2, N), NaN where there is no answer.
+        """Return lon, lat of pixels; shape (2, N), NaN where there is no solution.
 
-        Those that whole steps of Newton's method do not find start again with short ones.
+        Points for which full steps of Newton's method do not converge start again with short ones.
         """
         lonlat = np.full_like(pixels, np.nan)
         left = np.arange(pixels.shape[1])
         size = float(np.abs(self.reach[:2]).max()) * (1 if self.frame.domain == "R" else EQUATOR_M)
         for longest, most in ((np.inf, 16), (_LONGEST * size, _SHORT_STEPS)):
-            found = self._solved(pixels[:, left], high[left], longest=longest, most=most)
-            off = np.abs(self.see(found, high[left]) - pixels[:, left]).max(axis=0)
+            solution = self._solve(pixels[:, left], high[left], longest=longest, most=most)
+            off = np.abs(self.see(solution, high[left]) - pixels[:, left]).max(axis=0)
             right = off <= _WITHIN_PX
-            lonlat[:, left[right]] = found[:, right]
+            lonlat[:, left[right]] = solution[:, right]
             left = left[~right]
         return lonlat
 
-    def _solved(self, aim: Points, high: Points, *, longest: float, most: int) -> Points:
+    def _solve(self, aim: Points, high: Points, *, longest: float, most: int) -> Points:
         def off(place: Points, some: Indices) -> Points:
             ground = self.frame.ground(self.centre + place / self.metres, high[some])
             return self.section.image(ground)[0] - aim[:, some]
@@ -205,11 +204,11 @@ class _Sight:
         start = np.where(np.isfinite(aim) & np.isfinite(high), 0.0, np.nan)
         with np.errstate(all="ignore"):
             place = solve(off, start, step=_STEP_M, within=_LAST_STEP_M, longest=longest, most=most)
-        found: Points = self.centre + place / self.metres
-        return found
+        lonlat: Points = self.centre + place / self.metres
+        return lonlat
 
-    def _turned(self, lonlat: Points, high: Points) -> Points:
-        """Which way round the ground lies in the image: 1 or -1; 0 or NaN for no way."""
+    def _orientation(self, lonlat: Points, high: Points) -> Points:
+        """Return the sign of the determinant of the derivatives; 0 or NaN when singular."""
         at, right, above = (
             self.section.image(self.frame.ground(lonlat + step / self.metres, high))[0]
             for step in (
@@ -219,5 +218,5 @@ class _Sight:
             )
         )
         (a, c), (b, d) = right - at, above - at
-        turn: Points = np.sign(a * d - b * c)
-        return turn
+        orientation: Points = np.sign(a * d - b * c)
+        return orientation

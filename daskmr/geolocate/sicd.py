@@ -1,10 +1,12 @@
-"""Complex radar images with SICD metadata (NGA.STND.0024), versions 0.4 to 1.5."""
+"""Sensor model of complex radar images with SICD metadata (NGA.STND.0024), versions 0.4 to 1.5."""
 
 from dataclasses import dataclass
 from typing import Self
 
 from daskmr.core.imagery import ImageInfo
-from daskmr.geolocate._grids import (
+from daskmr.geolocate.base import Points
+from daskmr.geolocate.radar.metadata_xml import Branch
+from daskmr.geolocate.radar.pixel_grids import (
     AzimuthGrid,
     Grid,
     PlaneGrid,
@@ -12,9 +14,7 @@ from daskmr.geolocate._grids import (
     Track,
     ZeroDopplerGrid,
 )
-from daskmr.geolocate._markup import Branch
-from daskmr.geolocate._radar import Radar
-from daskmr.geolocate.base import Points
+from daskmr.geolocate.radar.projection import Radar
 
 _MONOSTATIC = "MONOSTATIC"
 _PLANES = {"PLANE", "XCTYAT", "XRGYCR"}
@@ -22,21 +22,21 @@ _PLANES = {"PLANE", "XCTYAT", "XRGYCR"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SicdModel:
-    """Range and range rate, exact in both directions; heights are the scene centre's unless given.
+    """Range and range rate, exact in both directions; the default height is the scene centre's.
 
-    Chips of an image say themselves where they were cut out (FirstRow, FirstCol).
+    The metadata of chips have their position in the full image (FirstRow, FirstCol).
     """
 
     radar: Radar
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of an image; None for one without SICD.
+        """Return the model of an image; None for one without SICD.
 
         Raises
         ------
         ValueError
-            When it has SICD that cannot be used: words that say which.
+            When its SICD is not supported; the message names the reason.
         """
         if not info.sar:
             return None
@@ -55,21 +55,21 @@ class SicdModel:
         return cls(radar=radar(sicd))
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`."""
+        """Return ground points of pixels; see `SensorModel.to_world`."""
         return self.radar.to_world(pixels, heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points; see `SensorModel.to_image`."""
+        """Return pixels of ground points; see `SensorModel.to_image`."""
         return self.radar.to_image(world)
 
 
 def radar(sicd: Branch) -> Radar:
-    """The geometry of an image.
+    """Return the geometry of an image.
 
     Raises
     ------
     ValueError
-        When something is missing, or makes no sense.
+        When metadata are missing or invalid.
     """
     row, col = sicd.pair("ImageData/SCPPixel")
     first = sicd.number("ImageData/FirstRow"), sicd.number("ImageData/FirstCol")
@@ -92,7 +92,7 @@ def radar(sicd: Branch) -> Radar:
 
 
 def arp(branch: Branch, path: str) -> Track:
-    """The track of the sensor below a path."""
+    """Return the track of the sensor below a path."""
     return (
         branch.polynomial(f"{path}/X"),
         branch.polynomial(f"{path}/Y"),
@@ -101,7 +101,7 @@ def arp(branch: Branch, path: str) -> Track:
 
 
 def _grid(sicd: Branch, track: Track) -> Grid:
-    kind, made = sicd.text("Grid/Type"), sicd.text("ImageFormation/ImageFormAlgo")
+    kind, algorithm = sicd.text("Grid/Type"), sicd.text("ImageFormation/ImageFormAlgo")
     if kind in _PLANES:
         return PlaneGrid(row=sicd.vector("Grid/Row/UVectECF"), col=sicd.vector("Grid/Col/UVectECF"))
     if kind == "RGZERO":
@@ -111,12 +111,12 @@ def _grid(sicd: Branch, track: Track) -> Grid:
             rate=sicd.polynomial2("RMA/INCA/DRateSFPoly"),
             track=track,
         )
-    if (kind, made) == ("RGAZIM", "PFA"):
+    if (kind, algorithm) == ("RGAZIM", "PFA"):
         return PolarGrid(
             angle=sicd.polynomial("PFA/PolarAngPoly"),
             scale=sicd.polynomial("PFA/SpatialFreqSFPoly"),
         )
-    if (kind, made) == ("RGAZIM", "RGAZCOMP"):
+    if (kind, algorithm) == ("RGAZIM", "RGAZCOMP"):
         return AzimuthGrid(scale=sicd.number("RgAzComp/AzSF"))
-    msg = f"{sicd.kind} of a grid {kind} made by {made}"
+    msg = f"{sicd.kind} of a grid {kind} made by {algorithm}"
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Detected radar images with SIDD metadata (NGA.STND.0025), versions 1 to 3, on a plane."""
+"""Sensor model of detected radar images with SIDD metadata on a plane (NGA.STND.0025, 1 to 3)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 
 from daskmr.core.imagery import ImageInfo
-from daskmr.geolocate._grids import PlaneGrid
-from daskmr.geolocate._markup import Branch
-from daskmr.geolocate._radar import Radar
 from daskmr.geolocate.base import Points
+from daskmr.geolocate.radar.metadata_xml import Branch
+from daskmr.geolocate.radar.pixel_grids import PlaneGrid
+from daskmr.geolocate.radar.projection import Radar
 from daskmr.geolocate.sicd import arp
 
 Transform = tuple[float, float, float, float, float, float]
@@ -21,21 +21,21 @@ _HALF = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiddModel:
-    """Range and range rate of a product's plane; heights are the reference point's unless given.
+    """Range and range rate of a product's plane; the default height is the reference point's.
 
-    Speaks of the product as it was made; see `chip` for one that was cut out of it.
+    For pixels of the whole product; see `chip` for those of an image cut out of it.
     """
 
     radar: Radar
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
-        """The model of the product that an image is, or was cut out of; None without SIDD.
+        """Return the model of the product that an image is, or was cut out of; None without SIDD.
 
         Raises
         ------
         ValueError
-            When it has SIDD that cannot be used: words that say which.
+            When its SIDD is not supported; the message names the reason.
         """
         sidd = _sidd(info)
         if sidd is None:
@@ -48,23 +48,23 @@ class SiddModel:
         return cls(radar=_radar(sidd))
 
     def to_world(self, pixels: Points, heights: Points | None = None) -> Points:
-        """Ground points of pixels; see `SensorModel.to_world`."""
+        """Return ground points of pixels; see `SensorModel.to_world`."""
         return self.radar.to_world(pixels, heights)
 
     def to_image(self, world: Points) -> Points:
-        """Pixels of ground points; see `SensorModel.to_image`."""
+        """Return pixels of ground points; see `SensorModel.to_image`."""
         return self.radar.to_image(world)
 
 
 def chip(info: ImageInfo) -> Transform | None:
-    """From pixels of a chip to pixels of the product that it was cut out of; None for a whole one.
+    """Return the transform from pixels of a chip to those of its product; None for a whole product.
 
-    The metadata tell where the centres of the four outermost pixels lie in the product.
+    The metadata have the positions of the centres of the four outermost pixels in the product.
 
     Raises
     ------
     ValueError
-        When the size is not the image's, or no affine transform leads there.
+        When the size is not the image's, or the positions are no affine transform.
     """
     sidd = _sidd(info)
     if sidd is None:
@@ -89,7 +89,7 @@ def chip(info: ImageInfo) -> Transform | None:
 
 
 def _transform(corners: Points, size: tuple[float, float]) -> Transform:
-    """From corners x, y in the product and columns, rows of a chip."""
+    """Return the transform of corners x, y in the product and columns, rows of a chip."""
     (a, d), (b, e) = (
         (corners[i] - corners[0]) / max(n - 1, 1) for i, n in zip((1, 2), size, strict=True)
     )

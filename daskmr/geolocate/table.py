@@ -1,4 +1,4 @@
-"""The table of the world: every vertex of every feature, from pixels to the ground."""
+"""The world table: every vertex of every feature, mapped from pixels to the ground."""
 
 import logging
 from typing import Any
@@ -29,9 +29,9 @@ Geometries = NDArray[Any]
 
 
 def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDataFrame:
-    """The world table of a table in pixels; same rows, same order.
+    """Return the world table of a table in pixels; same rows, same order.
 
-    Features that cross the antimeridian, or lie round a pole, are cut at longitude 180 into parts.
+    Features that cross the antimeridian, or surround a pole, are cut at longitude 180 into parts.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
     geometry = flat
     if model is not None:
         centres = model.to_world(_centres(flat, boxes))
-        geometry = cut(_placed(flat, model), centres[:, 0])
+        geometry = cut(_place(flat, model), centres[:, 0])
     index = features.index
     columns = {
         **{name: features[name] for name in ("feature_id", "label", "score")},
@@ -67,14 +67,14 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
 
 
 def full_size(world: gpd.GeoDataFrame, scale: tuple[float, float]) -> gpd.GeoDataFrame:
-    """A world table whose pixels are those of the image, and not of the one that the model saw.
+    """Return a world table in pixels of the image, from one in pixels of the resampled image.
 
     Parameters
     ----------
     world
-        As `to_world` makes it.
+        As `to_world` returns it.
     scale
-        Columns and rows of the image that make one of the other.
+        Columns and rows of the image for one of the resampled image.
     """
     if scale == (1.0, 1.0):
         return world
@@ -92,10 +92,10 @@ def full_size(world: gpd.GeoDataFrame, scale: tuple[float, float]) -> gpd.GeoDat
 def roi_to_pixels(
     polygon: BaseGeometry, model: SensorModel, *, step_px: float = 200.0, size: Size | None = None
 ) -> BaseGeometry:
-    """An area of interest in pixels of the image.
+    """Return an area of interest in pixels of the image.
 
-    Edges are straight in longitude and latitude, and get a vertex every few pixels so that they
-    stay where they are under any projection.
+    Edges are straight in longitude and latitude, and get a vertex every few pixels so that any
+    projection keeps their course.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ def roi_to_pixels(
     step_px
         Longest edge that is not divided, in pixels.
     size
-        Of the image. Give it when the area may be far larger than the image: what lies well outside
-        is cut off before the projection is asked about places where it is not defined.
+        Of the image. Needed when the area may be far larger than the image: parts far outside,
+        where the projection may not be defined, are cut off first.
 
     Returns
     -------
-    Polygon or multipolygon in full-image pixels, not cut at the image's edge; empty when nothing of
-    it can be seen.
+    Polygon or multipolygon in full-image pixels, not cut at the image's edge; empty when the model
+    places no part of it.
 
     Raises
     ------
@@ -129,22 +129,22 @@ def roi_to_pixels(
     if not np.isfinite(step):
         return shapely.Polygon()
     dense = shapely.segmentize(area, step)
-    return shapely.union_all([_projected(part, model) for part in shapely.get_parts(dense)])
+    return shapely.union_all([_project(part, model) for part in shapely.get_parts(dense)])
 
 
 def outline(ring: Points, model: SensorModel) -> BaseGeometry | None:
-    """A ring of pixels x, y on the ground, in lon, lat; None when part of it has no place there."""
+    """Return a ring of pixels x, y as a polygon in lon, lat; None when part is off the Earth."""
     points = model.to_world(ring)
     if not np.isfinite(points).all():
         return None
     middle = model.to_world(ring.mean(axis=0, keepdims=True))[:, 0]
-    (found,) = cut(np.array([shapely.Polygon(points[:, :2])], dtype=object), middle)
-    shape: BaseGeometry = found
+    (part,) = cut(np.array([shapely.Polygon(points[:, :2])], dtype=object), middle)
+    shape: BaseGeometry = part
     return shape
 
 
 def spacing(model: SensorModel, info: ImageInfo) -> tuple[float, float]:
-    """Metres on the ground from a pixel in the middle of an image to the next one right, and down.
+    """Return metres on the ground from the middle pixel of an image to the next right, and down.
 
     Raises
     ------
@@ -163,8 +163,8 @@ def spacing(model: SensorModel, info: ImageInfo) -> tuple[float, float]:
     return float(metres[0]), float(metres[1])
 
 
-def _placed(flat: Geometries, model: SensorModel) -> Geometries:
-    """The geometries on the ground; None where a vertex has no place there."""
+def _place(flat: Geometries, model: SensorModel) -> Geometries:
+    """Return the geometries on the ground; None where a vertex has no place there."""
     pixels, owner = shapely.get_coordinates(flat, return_index=True)
     world = model.to_world(pixels)
     lost = np.unique(owner[np.isnan(world).any(axis=1)])
@@ -177,14 +177,14 @@ def _placed(flat: Geometries, model: SensorModel) -> Geometries:
 
 
 def _centres(flat: Geometries, boxes: Boxes) -> Points:
-    """Centroid of each geometry; centre of its box where there is none. Shape (N, 2), pixels."""
+    """Return the centroid of each geometry, else the centre of its box; shape (N, 2), pixels."""
     # The bounds of a point are the point, and NaN for none; get_x raises on an empty one.
-    found = shapely.bounds(shapely.centroid(flat)).reshape(-1, 4)[:, :2]
-    return np.where(np.isnan(found), (boxes[:, :2] + boxes[:, 2:]) / 2, found)
+    centroids = shapely.bounds(shapely.centroid(flat)).reshape(-1, 4)[:, :2]
+    return np.where(np.isnan(centroids), (boxes[:, :2] + boxes[:, 2:]) / 2, centroids)
 
 
 def _nearby(area: BaseGeometry, model: SensorModel, size: Size) -> BaseGeometry:
-    """What of an area lies on the image or up to half an image beside it, at its longitudes."""
+    """Return the part of an area within half an image around the image, at its longitudes."""
     x, y = np.meshgrid(np.linspace(0, size.width, 17), np.linspace(0, size.height, 17))
     ground = model.to_world(np.stack([x.ravel(), y.ravel()], axis=1))[:, :2]
     ground = ground[~np.isnan(ground).any(axis=1)]
@@ -196,17 +196,17 @@ def _nearby(area: BaseGeometry, model: SensorModel, size: Size) -> BaseGeometry:
     low, high = ground.min(axis=0), ground.max(axis=0)
     margin = (high - low) / 2
     low, high = np.maximum(low - margin, [-180, -90]), np.minimum(high + margin, [180, 90])
-    near = [_moved(area, np.array([turn, 0.0]) - middle) for turn in (-360.0, 0.0, 360.0)]
-    seen = shapely.union_all(shapely.intersection(near, shapely.box(*low, *high)))
-    return _moved(shapely.make_valid(seen, method="structure", keep_collapsed=False), middle)
+    near = [_move(area, np.array([turn, 0.0]) - middle) for turn in (-360.0, 0.0, 360.0)]
+    visible = shapely.union_all(shapely.intersection(near, shapely.box(*low, *high)))
+    return _move(shapely.make_valid(visible, method="structure", keep_collapsed=False), middle)
 
 
-def _moved(area: BaseGeometry, by: Points) -> BaseGeometry:
+def _move(area: BaseGeometry, by: Points) -> BaseGeometry:
     return shapely.transform(area, lambda points: points + by)
 
 
 def _degrees(corners: Points, model: SensorModel) -> float:
-    """Degrees that one pixel spans at the least, near the corners; infinite when all are lost."""
+    """Return the least degrees of a pixel near the corners; infinite when all are off the image."""
     pixels = model.to_image(corners)
     start = model.to_world(pixels)[:, :2]
     right, below = (model.to_world(pixels + step)[:, :2] for step in ([1.0, 0.0], [0.0, 1.0]))
@@ -216,8 +216,8 @@ def _degrees(corners: Points, model: SensorModel) -> float:
     return float(np.min(lengths[np.isfinite(lengths)], initial=np.inf))
 
 
-def _projected(part: BaseGeometry, model: SensorModel) -> BaseGeometry:
-    """One polygon in pixels, without the vertices that the model cannot place."""
+def _project(part: BaseGeometry, model: SensorModel) -> BaseGeometry:
+    """Return one polygon in pixels, without the vertices that the model cannot place."""
     rings = []
     for ring in shapely.get_rings(part):  # few: the outline and the holes of an area of interest
         pixels = model.to_image(shapely.get_coordinates(ring))

@@ -1,4 +1,4 @@
-"""What tells one version of an image's bytes from another, without reading them."""
+"""Identify the version of an image by size, time or ETag, without reading its bytes."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -13,61 +13,60 @@ _TIMEOUT_S = 10.0
 
 
 def identity(url: str, reader: Identity = OURSELVES) -> str:
-    """Size and time of change of a file, ETag of an object; "" for not known.
+    """Return size and modification time of a file, or size and ETag of an object; "" if unknown.
 
     Parameters
     ----------
     url
-        The image.
+        Path or URL of the image.
     reader
-        Who asks for objects of S3.
+        AWS identity that reads objects of S3.
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
-        return _of_object(parts.netloc, parts.path.lstrip("/"), reader)
+        return _object_identity(parts.netloc, parts.path.lstrip("/"), reader)
     if parts.scheme in {"http", "https"}:
-        return _of_page(url)
+        return _http_identity(url)
     if "://" in url:
         return ""
     try:
         stat = Path(url).stat()
-    except OSError:  # gone: opening it says so
+    except OSError:  # missing: opening it raises the error
         return ""
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def check(url: str, planned: str, *, reader: Identity = OURSELVES) -> None:
-    """Refuse an image that is not the one that was planned; one that cannot be asked passes.
+    """Raise when an image has changed since it was planned; pass when its identity is unknown.
 
     Raises
     ------
     SourceChangedError
-        When it is another one.
+        When its identity is not the planned one.
     """
-    found = identity(url, reader) if planned else ""
-    if found and found != planned:
+    current = identity(url, reader) if planned else ""
+    if current and current != planned:
         place = urlsplit(url)._replace(query="").geturl()
         msg = f"{place}: the image has changed since it was planned"
         raise SourceChangedError(msg)
 
 
-def _of_object(bucket: str, key: str, reader: Identity) -> str:
+def _object_identity(bucket: str, key: str, reader: Identity) -> str:
     try:
-        with aws.translated(f"s3://{bucket}/{key}"):
-            found = aws.client("s3", reader).head_object(Bucket=bucket, Key=key)
-    except EndpointError:  # not ours to ask, or gone: opening it says so
+        with aws.translate_errors(f"s3://{bucket}/{key}"):
+            head = aws.client("s3", reader).head_object(Bucket=bucket, Key=key)
+    except EndpointError:  # not allowed, or missing: opening it raises the error
         return ""
-    return f"{found['ContentLength']}-{found['ETag']}"
+    return f"{head['ContentLength']}-{head['ETag']}"
 
 
-def _of_page(url: str) -> str:
+def _http_identity(url: str) -> str:
     try:
-        asked = Request(url, method="HEAD")  # noqa: S310 - http or https, see above
-        with urlopen(asked, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            headers = dict(answer.headers.items())
+        request = Request(url, method="HEAD")  # noqa: S310 - http or https, see above
+        with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            headers = {name.lower(): value for name, value in answer.headers.items()}
     except (URLError, OSError, ValueError):
         return ""
-    found = {name.lower(): value for name, value in headers.items()}
-    tag = found.get("etag", "")
-    mark = tag if tag and not tag.startswith("W/") else found.get("last-modified", "")
-    return f"{found.get('content-length', '')}-{mark}" if mark else ""
+    tag = headers.get("etag", "")
+    mark = tag if tag and not tag.startswith("W/") else headers.get("last-modified", "")
+    return f"{headers.get('content-length', '')}-{mark}" if mark else ""

@@ -1,4 +1,4 @@
-"""Lazy arrays of images that are read by windows."""
+"""Lazy arrays of images that are read window by window."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,16 +10,16 @@ from daskmr.core.imagery import ImageInfo, Pixels
 
 
 def by_windows(read: Callable[[Window], Pixels], info: ImageInfo, chunks: Mapping[str, Any]) -> Any:
-    """An image as a lazy xarray.DataArray (band, y, x), without coordinates.
+    """Return an image as a lazy xarray.DataArray (band, y, x), without coordinates.
 
     Parameters
     ----------
     read
-        Pixels of a window, shape (band, y, x).
+        Function that returns the pixels of a window, shape (band, y, x).
     info
         Header of the image.
     chunks
-        Sizes of chunks by dimension.
+        Chunk sizes by dimension.
     """
     import dask.array as da
     import xarray as xr

@@ -1,4 +1,4 @@
-"""What the header of a file says of where its pixels lie, besides transform and CRS.
+"""Read the georeferencing of a file besides transform and CRS: RPCs, GCPs, NITF, SICD, SIDD.
 
 Layouts of NITF fields and extensions: MIL-STD-2500C, table A-3 (IGEOLO), and STDI-0002, volume 1:
 appendices B (ICHIPB), D (CSCRNA), E (RPC00A, RPC00B) and N (BLOCKA).
@@ -17,12 +17,12 @@ import numpy as np
 from daskmr.core.imagery import ControlPoints, Rpcs
 
 MOST_GCPS = 2500
-"""Ground control points that are kept of more; splines cost the cube of their number."""
+"""Largest number of ground control points kept; the cost of splines is cubic in it."""
 
 _MOST_XML = 8 * 2**20
-"""Characters of one document of sensor metadata that is kept."""
+"""Largest number of characters of one document of sensor metadata."""
 _MOST_CONTENT = 64 * 2**20
-# Patterns over what strangers wrote: none may start over in the middle of what it has seen.
+# Patterns for untrusted text: none of them may backtrack over text it has matched.
 _XML_CONTENT = re.compile(r"<xml_content>\s*(<.*?)</xml_content>", re.DOTALL)
 _OLD_XML = re.compile(
     r'<des name="SI[CD]D_XML">(?:\s*<field name="\w+" value="[^"<>]*" ?/>)*?'
@@ -38,9 +38,9 @@ _NO_GEOMETRY = re.compile(
     r"ExploitationFeatures|IPP|ImageCorners|MatchInfo|ProductProcessing|RadarCollection|Radiometric|"
     r"ValidData|WgtFunct))(?:\s[^<>]*)?(?<!/)>"
 )
-"""Elements that are long and say nothing of where pixels lie: headers travel with every task."""
+"""Long elements without geometry, left out because headers travel with every task."""
 _UNUSED = frozenset({"SENSRA", "SENSRB", "CSEXRA", "CSEXRB"})
-"""Extensions that tell of a sensor in ways that no model reads."""
+"""Extensions with sensor data that no sensor model uses."""
 _GAPS = re.compile(r">\s+<")
 _RSM_GEOMETRY = ("RSMIDA", "RSMPIA", "RSMPCA")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?")
@@ -53,7 +53,7 @@ _OFFSETS = ("LINE", "SAMP", "LAT", "LONG", "HEIGHT")
 _POLYNOMIALS = ("LINE_NUM", "LINE_DEN", "SAMP_NUM", "SAMP_DEN")
 _RPC00_LENGTH = 1041
 _RPC00A_ORDER = (0, 1, 2, 3, 4, 5, 6, 10, 7, 8, 9, 11, 14, 17, 12, 15, 18, 13, 16, 19)
-"""Where each term of RPC00A stands in RPC00B."""
+"""Position in RPC00B of each term of RPC00A."""
 _CSCRNA_STARTS = (1, 28, 55, 82)
 _ICHIPB_LENGTH = 224
 _WHOLE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -63,13 +63,13 @@ _BLOCKA_SECONDS = re.compile(
     r"([NS])(\d{2})(\d{2})(\d{2}\.\d{2})([EW])(\d{3})(\d{2})(\d{2}\.\d{2})"
 )
 
-Pairs = list[tuple[float, float]]
+LonLats = list[tuple[float, float]]
 
 
 def georeferencing(dataset: Any) -> dict[str, Any]:
-    """Keyword arguments of `ImageInfo`: rpcs, gcps, corners, chip, sar, rsm and what belongs to it.
+    """Return keyword arguments of `ImageInfo` for rpcs, gcps, corners, chip, rsm, sar and related.
 
-    What is there and makes no sense is told in ``unread``, and left out.
+    Metadata that cannot be used is left out and listed in ``unread``.
 
     Parameters
     ----------
@@ -88,38 +88,38 @@ def georeferencing(dataset: Any) -> dict[str, Any]:
         unread.append(f"GCPs that are {len(points)} only")
     if len(points) > MOST_GCPS:
         unread.append(f"{len(points) - MOST_GCPS:,} of {len(points):,} GCPs")
-    found = {
+    fields: dict[str, Any] = {
         "rpcs": _read(_rpcs, _rpc_tags(dataset, extensions), unread),
         "chip": _read(_chip, extensions.get("ICHIPB", ""), unread),
         "gcps": gcps if len(points) > _CORNERS else None,
         "corners": corners,
         "rsm": tuple(
-            (name, fields if name.startswith(_RSM_GEOMETRY) else "")
-            for name, fields in extensions.items()
+            (name, text if name.startswith(_RSM_GEOMETRY) else "")
+            for name, text in extensions.items()
             if name.startswith("RSM")
         ),
     }
-    if not (found["rpcs"] or found["rsm"]):
+    if not (fields["rpcs"] or fields["rsm"]):
         unread += sorted(_UNUSED.intersection(extensions))
     sar = _read(_sar, dataset, unread) or "" if nitf else ""
-    found |= {"sar": _geometry(sar), **_collection(dataset.tags(ns="IMAGERY"), sar)}
-    found |= {"document": zlib.compress(sar.encode()) if sar else b""}
-    return {**found, "unread": tuple(unread)}
+    fields |= {"sar": _geometry(sar), **_collection(dataset.tags(ns="IMAGERY"), sar)}
+    fields |= {"document": zlib.compress(sar.encode()) if sar else b""}
+    return {**fields, "unread": tuple(unread)}
 
 
-def _read(parse: Any, given: Any, unread: list[str]) -> Any:
-    """What *parse* makes of metadata; None, with a word about it, when it cannot."""
+def _read(parse: Any, value: Any, unread: list[str]) -> Any:
+    """Return parsed metadata; None, and the error in `unread`, when it cannot be parsed."""
     try:
-        return parse(given) if given else None
+        return parse(value) if value else None
     except ValueError as error:
         unread.append(str(error))
         return None
 
 
 def _rpc_tags(dataset: Any, extensions: Mapping[str, str]) -> Mapping[str, str]:
-    """GDAL's tags of RPCs, with the terms of RPC00A in the order of RPC00B.
+    """Return GDAL's tags of RPCs, with the terms of RPC00A in the order of RPC00B.
 
-    GDAL (3.10) puts the terms lph, ll, pp, hh of RPC00A into each other's places.
+    GDAL (3.10) confuses the positions of the terms lph, ll, pp, hh of RPC00A.
     """
     tags = dict(dataset.tags(ns="RPC"))
     text = extensions.get("RPC00A", "")
@@ -153,32 +153,32 @@ def _rpcs(tags: Mapping[str, str]) -> Rpcs:
 
 
 def _chip(text: str) -> tuple[float, ...] | None:
-    """From pixels of a chip to pixels of the full image; None for one that is the full image.
+    """Return the affine transform from pixels of a chip to the full image; None for the identity.
 
-    Both are counted from the outer corner: the standard's first pixel has its centre at 0.5.
+    Pixels are counted from the outer corner: the first pixel of the standard has its centre at 0.5.
     """
     if len(text) < _ICHIPB_LENGTH:
         msg = f"ICHIPB of {len(text)} characters, not {_ICHIPB_LENGTH}"
         raise ValueError(msg)
-    if int(text[:2]) != 0:  # pixels were moved by more than a chip's cut, and nobody says how
+    if int(text[:2]) != 0:  # pixels were also warped, by an unknown transform
         msg = "ICHIPB of pixels that were warped"
         raise ValueError(msg)
     values = np.array([float(text[16 + 12 * i : 28 + 12 * i]) for i in range(16)])
     chip, full = values.reshape(2, 4, 2)[:, :, ::-1]
     system = np.column_stack([chip, np.ones(4)])
     solved, _, rank, _ = np.linalg.lstsq(system, full, rcond=None)
-    off = np.abs(system @ solved - full).max()
-    if rank < system.shape[1] or not off <= _LIKE_AFFINE_PX:
+    residual_px = np.abs(system @ solved - full).max()
+    if rank < system.shape[1] or not residual_px <= _LIKE_AFFINE_PX:
         msg = "ICHIPB that is no affine transform"
         raise ValueError(msg)
-    found = solved.T.ravel()
-    return None if np.allclose(found, _WHOLE, rtol=0, atol=1e-9) else tuple(found.tolist())
+    affine = solved.T.ravel()
+    return None if np.allclose(affine, _WHOLE, rtol=0, atol=1e-9) else tuple(affine.tolist())
 
 
 def _gcps(points: Any, crs: Any) -> ControlPoints | None:
     if not points:
         return None
-    if len(points) > MOST_GCPS:  # some, from all over: their order may follow rows or columns
+    if len(points) > MOST_GCPS:  # a random sample: their order may follow rows or columns
         chosen = np.random.default_rng(0).choice(len(points), MOST_GCPS, replace=False)
         points = [points[i] for i in np.sort(chosen)]
     return ControlPoints(
@@ -190,12 +190,12 @@ def _gcps(points: Any, crs: Any) -> ControlPoints | None:
 
 
 def _nitf_corners(dataset: Any, extensions: Mapping[str, str]) -> ControlPoints | None:
-    """The best corners that a NITF image has, in degrees; None when a better place is known.
+    """Return the most exact corners of a NITF image, in degrees; None if it has a better transform.
 
     BLOCKA is exact to 0.1 m, CSCRNA to about 1 m, IGEOLO to 30 m.
     """
     tags = dataset.tags()
-    if _is_placed_otherwise(dataset, extensions):
+    if _has_other_transform(dataset, extensions):
         return None
     for source, corners in (
         ("BLOCKA", _blocka(tags, dataset.height)),
@@ -203,7 +203,7 @@ def _nitf_corners(dataset: Any, extensions: Mapping[str, str]) -> ControlPoints 
         ("IGEOLO", _igeolo(tags)),
     ):
         if len(corners) == _CORNERS:
-            # CSCRNA speaks of the image's own corners, the others of the pixels that lie there.
+            # CSCRNA has the outer corners of the image, the others the centres of corner pixels.
             inset = 0.0 if source == "CSCRNA" else _HALF
             return ControlPoints(
                 source=source,
@@ -214,8 +214,8 @@ def _nitf_corners(dataset: Any, extensions: Mapping[str, str]) -> ControlPoints 
     return None
 
 
-def _is_placed_otherwise(dataset: Any, extensions: Mapping[str, str]) -> bool:
-    """Whether GDAL has the transform from elsewhere: a chart's frame, a grid, a file beside it."""
+def _has_other_transform(dataset: Any, extensions: Mapping[str, str]) -> bool:
+    """Return whether GDAL's transform comes from a chart frame, a grid or a sidecar file."""
     if dataset.crs is None or dataset.transform.is_identity:
         return False
     if "RPFHDR" in extensions or not dataset.crs.is_geographic:
@@ -236,20 +236,23 @@ def _rectangle(width: int, height: int, inset: float) -> tuple[tuple[float, floa
     return (inset, inset), (right, inset), (right, bottom), (inset, bottom)
 
 
-def _blocka(tags: Mapping[str, str], height: int) -> Pairs:
-    """Corners of the one block that holds all lines."""
+def _blocka(tags: Mapping[str, str], height: int) -> LonLats:
+    """Return the corners of the single block with all lines; empty when there is none."""
     prefix = "NITF_BLOCKA_"
     lines = tags.get(f"{prefix}L_LINES_01", "").strip()
-    if tags.get(f"{prefix}BLOCK_COUNT", "").strip() not in {"1", "01"} or not lines.isdigit():
+    if tags.get(f"{prefix}BLOCK_COUNT", "").strip() not in {"1", "01"}:
         return []
-    if int(lines) not in {0, height}:
+    if not re.fullmatch("[0-9]{1,5}", lines) or int(lines) not in {0, height}:
         return []
     names = (f"{prefix}{corner}_LOC_01" for corner in ("FRFC", "FRLC", "LRLC", "LRFC"))
     return [pair for name in names for pair in _locations(tags.get(name, ""))]
 
 
-def _cscrna(text: str) -> Pairs:
-    """Upper left, upper right, lower right, lower left; 9 and 10 characters each, and a height."""
+def _cscrna(text: str) -> LonLats:
+    """Return lon, lat of upper left, upper right, lower right, lower left; empty when malformed.
+
+    Each corner has 9 characters of latitude, 10 of longitude, and a height.
+    """
     try:
         return [
             (float(text[start + 9 : start + 19]), float(text[start : start + 9]))
@@ -259,8 +262,8 @@ def _cscrna(text: str) -> Pairs:
         return []
 
 
-def _igeolo(tags: Mapping[str, str]) -> Pairs:
-    """Corners in degrees; none for those that are given in a grid of metres."""
+def _igeolo(tags: Mapping[str, str]) -> LonLats:
+    """Return the corners in degrees; empty when they are in a metric grid."""
     kind = tags.get("NITF_ICORDS", "").strip()
     if kind not in {"G", "D", "C"}:
         return []
@@ -271,13 +274,13 @@ def _igeolo(tags: Mapping[str, str]) -> Pairs:
 
 
 def _geodetic(lat: float) -> float:
-    """Geodetic latitude of a geocentric one, degrees, on the ellipsoid of WGS 84."""
+    """Return the geodetic latitude of a geocentric one, degrees, on the ellipsoid of WGS 84."""
     tangent = math.tan(math.radians(lat)) / (1 - _FLATTENING) ** 2
     return math.degrees(math.atan(tangent))
 
 
 def _locations(text: str) -> Iterator[tuple[float, float]]:
-    """lon, lat of each location in a field, in any of the three ways of writing one."""
+    """Yield lon, lat of each location in a field, in any of its three notations."""
     for match in _DEGREES.finditer(text):
         yield float(match[2]), float(match[1])
     for match in _SECONDS.finditer(text):
@@ -288,25 +291,25 @@ def _locations(text: str) -> Iterator[tuple[float, float]]:
         yield _degrees(match.group(6, 7, 8), west), _degrees(match.group(2, 3, 4), south)
 
 
-def _degrees(parts: Any, negative: bool) -> float:  # noqa: FBT001 - a sign
+def _degrees(parts: Any, negative: bool) -> float:  # noqa: FBT001 - the sign
     degrees, minutes, seconds = map(float, parts)
     size = degrees + minutes / 60 + seconds / 3600
     return -size if negative else size
 
 
 def _sar(dataset: Any) -> str:
-    """XML of a radar product: that of the image, not those of what the image was made from.
+    """Return the XML of the radar product of an image, not that of its source products.
 
-    Files of SIDD hold the SICD of their sources as well; products stand in the order of images,
-    whose place in the file is part of their name (``SIDDpppsss`` in IID1). GDAL hands out XML that
-    was declared as such, and older SICD in base 64.
+    SIDD files also contain the SICD of their sources. Products are in the order of the images,
+    whose index is part of their name (``SIDDpppsss`` in IID1). GDAL returns XML that is declared as
+    XML, and older SICD in base 64.
     """
     content = dataset.tags(ns="xml:DES").get("xml:DES", "")
     if len(content) > _MOST_CONTENT:
         msg = f"sensor metadata of {len(content):,} characters"
         raise ValueError(msg)
     texts = [match[1].rstrip() for match in _XML_CONTENT.finditer(content)]
-    texts += [_decoded(match[1]) for match in _OLD_XML.finditer(content)]
+    texts += [_decode_base64(match[1]) for match in _OLD_XML.finditer(content)]
     for kind in ("SIDD", "SICD"):
         products = [text for text in texts if (root := _XML_ROOT.match(text)) and root[1] == kind]
         if products:
@@ -321,7 +324,7 @@ def _sar(dataset: Any) -> str:
 
 
 def _geometry(xml: str) -> str:
-    """Radar metadata without the long elements that say nothing of where pixels lie."""
+    """Return radar metadata without the long elements that do not describe the geometry."""
     kept, place = [], 0
     while match := _NO_GEOMETRY.search(xml, place):
         close = f"</{match[1]}>"
@@ -333,7 +336,7 @@ def _geometry(xml: str) -> str:
     return _GAPS.sub("><", "".join([*kept, xml[place:]]))
 
 
-def _decoded(text: str) -> str:
+def _decode_base64(text: str) -> str:
     try:
         return base64.b64decode(text).decode()
     except ValueError as error:
@@ -342,7 +345,7 @@ def _decoded(text: str) -> str:
 
 
 def _collection(imagery: Mapping[str, str], sar: str) -> dict[str, str]:
-    """When and as what the sensor's metadata say that the image was taken."""
+    """Return the time and the name of the collection from the metadata of the sensor."""
     time = _first(_SAR_TIME, sar) or _moment(imagery)
     return {"collected": time, "collection": _first(_SAR_NAME, sar)}
 
@@ -353,6 +356,6 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _moment(tags: Mapping[str, str]) -> str:
-    """ISO 8601 of what GDAL reads in the files beside an image; they are in UTC."""
+    """Return the ISO 8601 time that GDAL reads from sidecar files, which are in UTC."""
     text = tags.get("ACQUISITIONDATETIME", "").strip().replace(" ", "T")
     return f"{text}Z" if _MOMENT.fullmatch(text) else ""

@@ -1,4 +1,4 @@
-"""Files that hold several images."""
+"""List the images of files with several of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,26 +8,27 @@ _MOST_LISTED = 20
 
 
 def names_of(dataset: Any) -> list[str]:
-    """What GDAL calls the images of a file that holds several."""
+    """Return GDAL's names of the images of a file with several of them."""
     return [name for name in dataset.subdatasets if name.startswith(_SEVERAL)]
 
 
-def listed(url: str, names: Sequence[str], opened: Callable[[int], Any]) -> tuple[str, ...]:
-    """How each image of a file that holds several is opened, with its size; empty for one.
+def list_images(url: str, names: Sequence[str], open_one: Callable[[int], Any]) -> tuple[str, ...]:
+    """Return the URL and size of each image of a file with several; empty for a single image.
 
     Parameters
     ----------
     url
-        The file, as the user wrote it.
+        URL of the file, as the user wrote it.
     names
-        What GDAL calls its images.
-    opened
-        Opens one of them, by its number.
+        GDAL's names of its images.
+    open_one
+        Function that opens an image by its number.
     """
-    found = []
+    lines = []
     for number in range(min(len(names), _MOST_LISTED) if len(names) > 1 else 0):
-        with opened(number) as one:
-            size = f"{one.width} x {one.height}, {one.count} x {one.dtypes[0]}"
-        found.append(f"{url}#image={number} ({size})")
+        with open_one(number) as dataset:
+            bands = f"{dataset.count} x {dataset.dtypes[0]}"
+            size = f"{dataset.width} x {dataset.height}, {bands}"
+        lines.append(f"{url}#image={number} ({size})")
     more = len(names) - _MOST_LISTED
-    return (*found, f"and {more} more") if more > 0 else tuple(found)
+    return (*lines, f"and {more} more") if more > 0 else tuple(lines)

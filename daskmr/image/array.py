@@ -1,4 +1,4 @@
-"""Arrays that are already there: any xarray.DataArray, in memory or lazy."""
+"""Read images from any xarray.DataArray, in memory or lazy."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
-from daskmr.image.door import MAX_BANDS
+from daskmr.image.opener import MAX_BANDS
 
 CHUNK = 4096
-"""Pixels along a side of a chunk, about."""
+"""Approximate side of a chunk, pixels."""
 URL = "<array>"
-"""What reports call an array."""
+"""URL of arrays in reports."""
 _ROWS = ("y", "lat", "latitude", "Y")
 _COLS = ("x", "lon", "longitude", "X")
 _NUMERIC = "buifc"
@@ -20,13 +20,13 @@ _PLAIN = 2
 _REGULAR = 1e-6
 
 
-def normalised(data: Any, *, url: str = URL) -> Any:
-    """A DataArray with dimensions band, y, x, lazy, all bands in one chunk; nothing is computed.
+def normalise(data: Any, *, url: str = URL) -> Any:
+    """Return a lazy DataArray (band, y, x), all bands in one chunk; nothing is computed.
 
     Raises
     ------
     ImageError
-        When the dimensions are not rows, columns and at most one other, or the values no numbers.
+        When the dimensions are not rows, columns and at most one other, or the dtype not numeric.
     """
     if data.dtype.kind not in _NUMERIC:
         msg = f"{url}: pixels of type {data.dtype} are not numbers"
@@ -38,7 +38,7 @@ def normalised(data: Any, *, url: str = URL) -> Any:
         msg = f"{url}: dimensions {data.dims} are not y, x and at most one of bands"
         raise ImageError(msg)
     names = {rows[0]: "y", cols[0]: "x", **dict.fromkeys(others, "band")}
-    # What one band was cut out of stays behind as a coordinate without a dimension.
+    # Selecting one band leaves a coordinate without a dimension.
     left = [name for name in ("band", "y", "x") if name in data.coords and name not in data.dims]
     renamed = data.drop_vars(left).rename({old: new for old, new in names.items() if old != new})
     if not others:
@@ -53,12 +53,12 @@ def normalised(data: Any, *, url: str = URL) -> Any:
 
 
 def header(data: Any, *, url: str = URL, driver: str = "array") -> ImageInfo:
-    """What a normalised DataArray says of itself; nothing is computed.
+    """Return the header of a normalised DataArray; nothing is computed.
 
     Raises
     ------
     ImageError
-        When it has no pixels.
+        When the array has no pixels.
     """
     import rioxarray  # noqa: F401 - gives DataArrays their accessor `rio`
 
@@ -84,12 +84,12 @@ def header(data: Any, *, url: str = URL, driver: str = "array") -> ImageInfo:
 
 
 def _nodata(data: Any) -> float | None:
-    found = data.rio.nodata if data.rio.nodata is not None else data.rio.encoded_nodata
-    return None if found is None or np.iscomplexobj(found) else float(found)
+    nodata = data.rio.nodata if data.rio.nodata is not None else data.rio.encoded_nodata
+    return None if nodata is None or np.iscomplexobj(nodata) else float(nodata)
 
 
 def _transform(data: Any) -> tuple[float, float, float, float, float, float] | None:
-    """Coefficients from regular coordinates of pixel centres, else from the grid mapping."""
+    """Return the transform of regular coordinates of pixel centres, else of the grid mapping."""
     if {"x", "y"} <= set(data.coords):
         if any(data[dim].dtype.kind not in _REAL for dim in ("x", "y")):
             return None
@@ -104,7 +104,7 @@ def _transform(data: Any) -> tuple[float, float, float, float, float, float] | N
 
 
 def _step(values: Any) -> float:
-    """Distance between neighbours when it is the same everywhere, else 0."""
+    """Return the distance of neighbouring values when it is constant, else 0."""
     if len(values) < _PLAIN:
         return 0.0
     step = float(values[-1] - values[0]) / (len(values) - 1)

@@ -1,4 +1,4 @@
-"""Images whose pixels are prepared as they are read."""
+"""Prepare the pixels of an image as they are read: bands, resampling, stretch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,21 +17,21 @@ from daskmr.core.preparation import (
     prepared_info,
     ranges,
     real,
-    stretched,
+    stretch,
 )
-from daskmr.core.resampling import Axis, resampled, summed
+from daskmr.core.resampling import Axis, resample, weighted_sum
 from daskmr.errors import ImageReadError, RequestError
 from daskmr.image._lazy import by_windows
-from daskmr.image.base import Source
+from daskmr.image.base import PyramidSource, Source, SparseSource
 
 if TYPE_CHECKING:
     from daskmr.image import Image
 
 _SAMPLES = 8
-"""Windows of the sample along each axis, at most."""
+"""Largest number of windows of the sample along each axis."""
 _SAMPLE_PX = 256
 _STEP_PX = 2**24
-"""Pixels of the source that are resampled at once, about."""
+"""Approximate number of pixels of the source that are resampled at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,67 +39,67 @@ class PreparedSource:
     """A source whose windows are those of the prepared image."""
 
     source: Source
-    """The image as it is, or an overview of it."""
+    """Source of the original image, or of one of its overviews."""
     recipe: Recipe
-    """What is done to it."""
+    """Steps of the preparation."""
     info: ImageInfo = field(hash=False)
     """Header of the prepared image."""
     original: ImageInfo = field(hash=False)
-    """Header of the image as it is."""
+    """Header of the original image."""
     size: tuple[int, int]
     """Columns and rows of `source`."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Columns and rows of `source` that make one of the prepared image."""
+    """Columns and rows of `source` for one of the prepared image."""
     ranges: Ranges | None = None
-    """Of the stretch, once it was measured."""
+    """Ranges of the stretch; None before they are measured."""
 
     def header(self) -> ImageInfo:
-        """The prepared image's header."""
+        """Return the prepared image's header."""
         return self.info
 
     def check(self) -> None:
-        """As the image's own source."""
+        """Raise when the original image has changed since it was planned."""
         self.source.check()
 
     def read(self, window: Window) -> Pixels:
-        """Prepared pixels of a window, shape (band, y, x)."""
-        return np.concatenate([self._prepared(step) for step in self._steps(window)], axis=1)
+        """Return prepared pixels of a window, shape (band, y, x)."""
+        return np.concatenate([self._read_prepared(step) for step in self._steps(window)], axis=1)
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
-        """Which pixels of a window hold data; None when all do."""
-        found = [self._held(step) for step in self._steps(window)]
-        held = [each for each in found if each is not None]
-        return np.concatenate(held) if held else None
+        """Return a mask of the pixels with data, shape (y, x); None when all pixels have data."""
+        steps = [self._read_valid(step) for step in self._steps(window)]
+        masks = [mask for mask in steps if mask is not None]
+        return np.concatenate(masks) if masks else None
 
-    def _prepared(self, window: Window) -> Pixels:
-        raw = self._picked(self.source.read(self._part(window)))
+    def _read_prepared(self, window: Window) -> Pixels:
+        raw = self._select_bands(self.source.read(self._part(window)))
         valid = self._valid(raw)
         pixels = real(raw, self.recipe.complex_as)
         if self.is_resampled:
-            pixels, valid = resampled(pixels, valid, **self._weights(window))
-        return self._finished(pixels, valid)
+            pixels, valid = resample(pixels, valid, **self._weights(window))
+        return self._finish(pixels, valid)
 
-    def _held(self, window: Window) -> NDArray[np.bool_] | None:
+    def _read_valid(self, window: Window) -> NDArray[np.bool_] | None:
         part = self._part(window)
         valid = self.source.read_valid(part)
         if self.original.nodata is not None:
-            seen = self._valid(self._picked(self.source.read(part)))
-            held = np.zeros((part.height, part.width), np.bool_)
-            for band in seen if seen is not None else ~held[None]:
-                held |= band
-            valid = held if valid is None else np.logical_and(valid, held)
+            is_data = self._valid(self._select_bands(self.source.read(part)))
+            any_band = np.zeros((part.height, part.width), np.bool_)
+            for band in is_data if is_data is not None else ~any_band[None]:
+                any_band |= band
+            valid = any_band if valid is None else np.logical_and(valid, any_band)
         if valid is None or not self.is_resampled:
             return valid
-        found: NDArray[np.bool_] = summed(valid[None], **self._weights(window))[0] > 0.0
-        return found
+        resampled: NDArray[np.bool_] = weighted_sum(valid[None], **self._weights(window))[0] > 0.0
+        return resampled
 
     @property
     def is_resampled(self) -> bool:
-        """Whether pixels are made of others."""
+        """True if the prepared pixels are resampled."""
         return self.scale != (1.0, 1.0)
 
     def _steps(self, window: Window) -> list[Window]:
-        """A window in parts that need few pixels of the source at once."""
+        """Return parts of a window, each needing about `_STEP_PX` pixels of the source."""
         if window.row_stop > self.info.height or window.col_stop > self.info.width:
             size = f"{self.info.width} x {self.info.height}"
             msg = f"{self.info.url}: cannot read {window}: the prepared image is {size} only"
@@ -122,19 +122,17 @@ class PreparedSource:
         }
 
     def empty_blocks(self) -> NDArray[np.bool_] | None:
-        """As the image's own source; None for one whose pixels have another size."""
-        find = getattr(self.source, "empty_blocks", None)
-        if find is None or self.is_resampled:
+        """Return the empty blocks of the original image; None when pixels are resampled."""
+        if self.is_resampled or not isinstance(self.source, SparseSource):
             return None
-        found: NDArray[np.bool_] | None = find()
-        return found
+        return self.source.empty_blocks()
 
     def lazy(self, chunks: Mapping[str, Any]) -> Any:
-        """The prepared image as a lazy xarray.DataArray (band, y, x), without coordinates."""
+        """Return the prepared image as a lazy xarray.DataArray (band, y, x) without coordinates."""
         return by_windows(self.measured().read, self.info, chunks)
 
     def measured(self) -> "PreparedSource":
-        """The same source with the range of its stretch, which a sample of the image tells.
+        """Return the same source with the ranges of its stretch, measured on a sample of the image.
 
         Raises
         ------
@@ -145,16 +143,17 @@ class PreparedSource:
             return self
         samples: list[list[NDArray[Any]]] = [[] for _ in range(self.info.bands)]
         for window in self._sample():
-            raw = self._picked(self.source.read(window))
+            raw = self._select_bands(self.source.read(window))
             valid, pixels = self._valid(raw), real(raw, self.recipe.complex_as)
             for band, sample in enumerate(samples):
-                is_seen = np.isfinite(pixels[band])
-                sample.append(pixels[band][is_seen if valid is None else is_seen & valid[band]])
-        found = ranges(self.recipe, [np.concatenate(sample) for sample in samples])
-        return replace(self, ranges=found)
+                is_finite = np.isfinite(pixels[band])
+                sample.append(pixels[band][is_finite if valid is None else is_finite & valid[band]])
+        return replace(
+            self, ranges=ranges(self.recipe, [np.concatenate(sample) for sample in samples])
+        )
 
     def _sample(self) -> Iterator[Window]:
-        """Windows from all over the image, all of a small one."""
+        """Yield windows spread evenly over the image; they cover a small image completely."""
         cols, rows = (_starts(size) for size in self.size)
         width, height = (min(size, _SAMPLE_PX) for size in self.size)
         for row in rows:
@@ -171,7 +170,7 @@ class PreparedSource:
         return x, y
 
     def _part(self, window: Window) -> Window:
-        """What is read of the source for a window."""
+        """Return the window of the source that a window of the prepared image is made from."""
         if not self.is_resampled:
             return window
         x, y = self._axes()
@@ -179,66 +178,68 @@ class PreparedSource:
         top, bottom = y.span(window.row, window.row_stop)
         return Window(row=top, col=left, height=bottom - top, width=right - left)
 
-    def _picked(self, pixels: Pixels) -> Pixels:
+    def _select_bands(self, pixels: Pixels) -> Pixels:
         bands = self.recipe.bands
         return pixels[[band - 1 for band in bands]] if bands else pixels
 
     def _valid(self, pixels: Pixels) -> NDArray[np.bool_] | None:
-        """Which pixels are not nodata; None when the image has no such value."""
+        """Return a mask of the pixels that are not nodata; None when the image has no nodata."""
         nodata = self.original.nodata
         if nodata is None:
             return None
-        found: NDArray[np.bool_] = ~np.isnan(pixels) if np.isnan(nodata) else pixels != nodata
-        return found
+        is_data: NDArray[np.bool_] = ~np.isnan(pixels) if np.isnan(nodata) else pixels != nodata
+        return is_data
 
-    def _finished(self, pixels: Pixels, valid: NDArray[np.bool_] | None) -> Pixels:
-        """Stretched, filled, and of their type."""
+    def _finish(self, pixels: Pixels, valid: NDArray[np.bool_] | None) -> Pixels:
+        """Return the pixels stretched, cast to the prepared type, and filled where not valid."""
         dtype = self.info.dtype
         if self.recipe.stretch != "none":
             if self.ranges is None:
                 msg = f"{self.info.url}: the range of the stretch was not measured"
                 raise ImageReadError(msg)
-            pixels = stretched(pixels, self.ranges, dtype)
+            pixels = stretch(pixels, self.ranges, dtype)
         if valid is None:
             return cast(pixels, dtype)
-        nothing = self.recipe.fill or 0.0 if self.info.nodata is None else self.info.nodata
-        found = cast(pixels, dtype)
-        found = found.copy() if found.base is not None or found is pixels else found
-        found[~valid] = cast(np.array(nothing), dtype)
-        return found
+        fill_value = self.recipe.fill or 0.0 if self.info.nodata is None else self.info.nodata
+        filled = cast(pixels, dtype)
+        filled = filled.copy() if filled.base is not None or filled is pixels else filled
+        filled[~valid] = cast(np.array(fill_value), dtype)
+        return filled
 
 
-def prepare(image: "Image", made: Recipe, scale: tuple[float, float]) -> "Image":
-    """An image whose pixels are prepared as they are read; the same one when nothing is to be done.
+def prepare(image: "Image", recipe: Recipe, scale: tuple[float, float]) -> "Image":
+    """Return an image whose pixels are prepared as they are read; the same when nothing is to do.
 
     Parameters
     ----------
     image
         An open image.
-    made
-        What is done.
+    recipe
+        Steps of the preparation.
     scale
-        Columns and rows of the image that make one of the prepared one.
+        Columns and rows of the image for one of the prepared image.
 
     Raises
     ------
     RequestError
-        When it does not fit the image.
+        When the recipe does not fit the image, or the image is a DataArray.
     """
-    if made.is_empty and scale == (1.0, 1.0):
+    if recipe.is_empty and scale == (1.0, 1.0):
         return image
     if image.source is None:
-        msg = "prepare: a DataArray is prepared with xarray, before it is run"
+        msg = (
+            "prepare: an xarray.DataArray cannot be prepared; prepare it with xarray before the run"
+        )
         raise RequestError(msg)
-    check(made, image.info)
-    info = prepared_info(made, image.info, scale)
+    check(recipe, image.info)
+    info = prepared_info(recipe, image.info, scale)
     source, size = _overview(image, scale)
     return replace(
         image,
         info=info,
         source=PreparedSource(
             source=source,
-            recipe=made,
+            recipe=recipe,
             info=info,
             original=image.info,
             size=size,
@@ -251,14 +252,12 @@ def prepare(image: "Image", made: Recipe, scale: tuple[float, float]) -> "Image"
 
 
 def _overview(image: "Image", scale: tuple[float, float]) -> tuple[Source, tuple[int, int]]:
-    """The smallest picture of an image that has enough pixels, and its columns and rows."""
-    find = getattr(image.source, "overview", None)
-    found = find(min(scale)) if find is not None else None
-    if found is None:
-        assert image.source is not None  # noqa: S101 - `prepare` has looked
-        return image.source, (image.info.width, image.info.height)
-    source, size = found
-    return source, size
+    """Return the source of the smallest sufficient overview, and its columns and rows."""
+    assert image.source is not None  # noqa: S101 - checked by `prepare`
+    whole = image.source, (image.info.width, image.info.height)
+    if not isinstance(image.source, PyramidSource):
+        return whole
+    return image.source.overview(min(scale)) or whole
 
 
 def _starts(size: int) -> list[int]:

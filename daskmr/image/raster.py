@@ -1,4 +1,4 @@
-"""Files that GDAL reads: GeoTIFF, COG, NITF, JPEG 2000, JPEG, PNG and, for trusted users, more."""
+"""Read images from files with GDAL: GeoTIFF, COG, NITF, JPEG 2000, JPEG, PNG, more if trusted."""
 
 import threading
 from collections import OrderedDict
@@ -17,50 +17,55 @@ from daskmr.errors import ImageError, ImageReadError, SourceChangedError
 from daskmr.image._identity import check, identity
 from daskmr.image._lazy import by_windows
 from daskmr.image._metadata import georeferencing
-from daskmr.image._several import listed, names_of
-from daskmr.image.door import Door, Trust, faults, pixel_type, refused, told
+from daskmr.image._several import list_images, names_of
+from daskmr.image.opener import Door, Trust, faults, pixel_type, redact_url, refusal
 
 _MAX_HANDLES = 16
 _SIGNED_S = 600.0
-"""Seconds after which what is read with a role is opened again: its credentials run out."""
+"""Seconds after which a file read with a role is opened again, as its credentials expire."""
 _LOCAL = threading.local()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterSource:
-    """An image file; opened once for each thread that reads it."""
+    """An image file, opened once for each thread that reads it."""
 
     url: str
     """Path or URL; local paths are absolute so that workers find them."""
     door: Door = field(default_factory=Door)
-    """How it is opened."""
+    """Access policy with which the file is opened."""
     etag: str = ""
-    """What the bytes were when the image was planned; "" for not known."""
+    """Identity of the file when the image was planned; "" when unknown."""
     image: int | None = None
-    """Which image of a file that holds several, from 0."""
+    """Number of the image in a file with several, from 0; None for the only one."""
     level: int | None = None
-    """Which overview, from 0; None for the full image."""
+    """Number of the overview, from 0; None for the full image."""
 
     def header(self) -> ImageInfo:
-        """The image's header; reads no pixel."""
+        """Return the image's header; reads no pixel."""
         with self._header() as dataset:
             info = _info(self.url, dataset, identity(self.url, self.door.identity))
             if self.image is not None:
                 return info
-            several = listed(self.url, names_of(dataset), self._numbered)
+            several = list_images(self.url, names_of(dataset), self._numbered)
             return replace(info, images=several)
 
     def _numbered(self, image: int) -> Any:
         return self.door.open(self.url, image=image)
 
     def overview(self, factor: float) -> "tuple[RasterSource, tuple[int, int]] | None":
-        """The smallest overview whose pixels are at most so many of the image wide.
+        """Return the smallest overview that is reduced by at most a factor.
+
+        Parameters
+        ----------
+        factor
+            Largest size of a pixel of the overview, in pixels of the image.
 
         Returns
         -------
-        Its source, and its columns and rows; None when there is none that may be used.
+        Source, and (columns, rows); None when there is no such overview, or it is not trusted.
         """
-        if self.door.trust is Trust.UNTRUSTED:  # it may lie in another file
+        if self.door.trust is Trust.UNTRUSTED:  # it may be in another file
             return None
         with self._header() as dataset:
             known = dataset.overviews(1)
@@ -68,36 +73,37 @@ class RasterSource:
         if not levels:
             return None
         source = replace(self, level=levels[-1])
-        with source._header() as dataset:  # noqa: SLF001 - our own
+        with source._header() as dataset:  # noqa: SLF001 - same class
             return source, (dataset.width, dataset.height)
 
     def read(self, window: Window) -> Pixels:
-        """Pixels of a window, shape (band, y, x)."""
+        """Return pixels of a window, shape (band, y, x)."""
         pixels: Pixels = self._read(window, lambda dataset, part: dataset.read(window=part))
         return pixels
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
-        """Which pixels of a window are valid by the image's own mask; None when it has none."""
-        found = self._read(window, _mask)
-        valid: NDArray[np.bool_] | None = None if found is None else found != 0
+        """Return a mask of the valid pixels from the mask or alpha band; None without one."""
+        mask = self._read(window, _mask)
+        valid: NDArray[np.bool_] | None = None if mask is None else mask != 0
         return valid
 
     def lazy(self, chunks: Mapping[str, Any]) -> Any:
-        """The image as a lazy xarray.DataArray (band, y, x).
+        """Return the image as a lazy xarray.DataArray (band, y, x).
 
-        One that is read with a role has no coordinates: its address changes, so that it is read by
-        windows, each opened as it is needed.
+        An image read with a role has no coordinates: its signed URL expires, so that it is read
+        window by window, each opened when needed. So is SICD: rioxarray reopens files in other
+        threads, without the GDAL settings that its bands depend on.
         """
-        if self.door.identity.role or self.image is not None:
+        if self.door.identity.role or self.image is not None or self._is_complex_sar():
             return by_windows(self.read, self.header(), chunks)
         return self.door.open_lazy(self.url, chunks=chunks)
 
     def empty_blocks(self) -> NDArray[np.bool_] | None:
-        """Which storage blocks hold nothing, by the file's own index; reads no pixel.
+        """Return the storage blocks without data, from the file's index; reads no pixel.
 
         Returns
         -------
-        Shape (block rows, block columns); None for a format without such an index.
+        Mask of shape (block rows, block columns); None for a format without such an index.
         """
         with self._header() as dataset:
             if dataset.driver not in {"GTiff", "COG"}:
@@ -107,20 +113,25 @@ class RasterSource:
             by_band = getattr(dataset.interleaving, "name", "") == "band"
             empty = np.ones(shape, dtype=np.bool_)
             for band in range(1, (dataset.count if by_band else 1) + 1):
-                empty &= _unstored(dataset, shape, band)
+                empty &= _missing_blocks(dataset, shape, band)
                 if not empty.any():
                     break
             return empty
 
+    def _is_complex_sar(self) -> bool:
+        """Return whether the first band has the real parts of complex pixels."""
+        with self._header() as dataset:
+            return bool(dataset.tags(1).get("NITF_ISUBCAT") == "I")
+
     @contextmanager
     def _header(self) -> Iterator[Any]:
-        """The dataset, for what is known of it without its pixels."""
+        """Yield the dataset, opened to read its header only."""
         dataset = self.door.open(self.url, image=self.image, level=self.level)
         try:
             with self.door.env(self.url), dataset:
                 yield dataset
         except faults() as error:
-            raise refused(self.url, f"has a broken header: {error}") from error
+            raise refusal(self.url, f"has a broken header: {error}") from error
 
     def _read(self, window: Window, read: Any) -> Any:
         import rasterio
@@ -128,49 +139,49 @@ class RasterSource:
         part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         try:
             with self.door.env(self.url):
-                return read(_within(_handle(self), window), part)
+                return read(_check_window(_handle(self), window), part)
         except (ImageReadError, SourceChangedError):
             raise
         except faults(ImageError) as error:
-            _drop(self)
+            _close_handle(self)
             place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
-            msg = told(self.url, f"cannot read {place}{window.col_stop}: {error}")
+            msg = redact_url(self.url, f"cannot read {place}{window.col_stop}: {error}")
             raise ImageReadError(msg) from error
 
-    def opened(self) -> Any:
-        """A new dataset of the image as it was planned."""
+    def open_planned(self) -> Any:
+        """Return a new dataset of the image; raise when it has changed since it was planned."""
         self.check()
         return self.door.open(self.url, for_pixels=True, image=self.image, level=self.level)
 
     def check(self) -> None:
-        """Refuse an image that is not the one that was planned."""
+        """Raise when the image has changed since it was planned."""
         check(self.url, self.etag, reader=self.door.identity)
 
 
 def _handle(source: RasterSource) -> Any:
-    """Dataset of a source for the running thread; the ones not used for longest are closed."""
+    """Return the dataset of a source for this thread; the least recently used ones are closed."""
     handles: OrderedDict[RasterSource, tuple[float, Any]]
     handles = _LOCAL.__dict__.setdefault("handles", OrderedDict())
     if source.door.identity.role and source in handles:
         opened_at, _ = handles[source]
         if monotonic() - opened_at > _SIGNED_S:
-            _drop(source)
+            _close_handle(source)
     if source not in handles:
-        handles[source] = monotonic(), source.opened()
+        handles[source] = monotonic(), source.open_planned()
         while len(handles) > _MAX_HANDLES:
             handles.popitem(last=False)[1][1].close()
     handles.move_to_end(source)
     return handles[source][1]
 
 
-def _drop(source: RasterSource) -> None:
-    held = _LOCAL.__dict__.get("handles", {}).pop(source, None)
-    if held is not None:
-        held[1].close()
+def _close_handle(source: RasterSource) -> None:
+    handle = _LOCAL.__dict__.get("handles", {}).pop(source, None)
+    if handle is not None:
+        handle[1].close()
 
 
-def _within(dataset: Any, window: Window) -> Any:
-    """The dataset, when the window lies in it; rasterio would give a smaller one without a word."""
+def _check_window(dataset: Any, window: Window) -> Any:
+    """Return the dataset if it contains the window; rasterio would silently read a smaller one."""
     if window.row_stop > dataset.height or window.col_stop > dataset.width:
         msg = f"the image is {dataset.width} x {dataset.height} only"
         raise ImageError(msg)
@@ -178,7 +189,7 @@ def _within(dataset: Any, window: Window) -> Any:
 
 
 def _mask_band(dataset: Any) -> int | None:
-    """Band that says what is valid: 0 for a mask beside the bands, the number of an alpha band."""
+    """Return the number of the alpha band, 0 for a mask of the dataset, None for neither."""
     from rasterio.enums import ColorInterp, MaskFlags
 
     if ColorInterp.alpha in dataset.colorinterp:
@@ -216,7 +227,7 @@ def _info(url: str, dataset: Any, etag: str) -> ImageInfo:
     )
 
 
-def _unstored(dataset: Any, shape: tuple[int, int], band: int) -> NDArray[np.bool_]:
+def _missing_blocks(dataset: Any, shape: tuple[int, int], band: int) -> NDArray[np.bool_]:
     rows, cols = shape
     tag = dataset.get_tag_item
     flat = [

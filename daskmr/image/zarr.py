@@ -1,4 +1,4 @@
-"""Zarr stores: one variable of a local folder or an ``s3://`` URL."""
+"""Read images from Zarr stores: one variable of a local folder or an ``s3://`` URL."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageError, ImageReadError, SourceChangedError
-from daskmr.image.array import header, normalised
+from daskmr.image.array import header, normalise
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _MALFORMED = (AttributeError, LookupError, TypeError)
-"""What JSON that is no metadata of Zarr makes the readers raise."""
+"""Errors that the readers raise for JSON that is not Zarr metadata."""
 
 
 def is_zarr(url: str) -> bool:
-    """Whether a URL or path means a Zarr store: by its ending, or by what lies in the folder."""
+    """Return whether a URL or path is a Zarr store, by its suffix or by the files in the folder."""
     place = url.partition("#")[0].rstrip("/")
     try:
         return place.endswith(".zarr") or any((Path(place) / mark).is_file() for mark in _MARKS)
-    except OSError:  # a name that is too long, a folder that may not be looked into
+    except OSError:  # a name that is too long, a folder without permission
         return False
 
 
@@ -35,21 +35,21 @@ class ZarrSource:
     """One variable of a Zarr store; opened once for each process that reads it."""
 
     url: str
-    """Absolute path or URL; ``#name`` picks a variable."""
+    """Absolute path or URL; ``#name`` selects a variable."""
     etag: str = ""
-    """What a local store's metadata was when the image was planned; "" for not known."""
+    """Identity of a local store's metadata when the image was planned; "" when unknown."""
 
     def header(self) -> ImageInfo:
-        """The variable's header as it is now; reads no pixel."""
-        etag = _identity(self.url)
+        """Return the current header of the variable; reads no pixel."""
+        etag = _metadata_identity(self.url)
         return replace(header(_open(self.url), url=self.url, driver="Zarr"), etag=etag)
 
     def data(self) -> Any:
-        """The variable as a lazy xarray.DataArray (band, y, x)."""
-        return _opened(self.url, self.etag)
+        """Return the variable as a lazy xarray.DataArray (band, y, x)."""
+        return _open_checked(self.url, self.etag)
 
     def read(self, window: Window) -> Pixels:
-        """Pixels of a window, shape (band, y, x)."""
+        """Return pixels of a window, shape (band, y, x)."""
         rows = slice(window.row, window.row_stop)
         cols = slice(window.col, window.col_stop)
         try:
@@ -64,22 +64,22 @@ class ZarrSource:
         return pixels
 
     def check(self) -> None:
-        """Refuse a store that is not the one that was planned."""
+        """Raise when the store has changed since it was planned."""
         _check(self.url, self.etag)
 
     def read_valid(self, window: Window) -> NDArray[np.bool_] | None:
-        """None: a Zarr variable has no mask band."""
+        """Return None: a Zarr variable has no mask band."""
         return None
 
 
 @lru_cache(maxsize=16)
-def _opened(url: str, etag: str) -> Any:
+def _open_checked(url: str, etag: str) -> Any:
     _check(url, etag)
     return _open(url)
 
 
 def _check(url: str, etag: str) -> None:
-    if etag and _identity(url) != etag:
+    if etag and _metadata_identity(url) != etag:
         msg = f"{url}: the store has changed since it was planned"
         raise SourceChangedError(msg)
 
@@ -98,10 +98,10 @@ def _open(url: str) -> Any:
     except _faults(*_MALFORMED) as error:
         msg = f"{place}: cannot be opened as a Zarr store: {error}"
         raise ImageError(msg) from error
-    return normalised(store[_picked(store, place, wanted)], url=url)
+    return normalise(store[_variable_name(store, place, wanted)], url=url)
 
 
-def _picked(store: Any, place: str, wanted: str) -> str:
+def _variable_name(store: Any, place: str, wanted: str) -> str:
     images = sorted(
         str(name)
         for name, variable in store.data_vars.items()
@@ -111,14 +111,14 @@ def _picked(store: Any, place: str, wanted: str) -> str:
         msg = f"{place}: no image variable {wanted!r}; there are {', '.join(images) or 'none'}"
         raise ImageError(msg)
     if not wanted and len(images) != 1:
-        what = f"{len(images)} image variables ({', '.join(images)}); pick one with #name"
-        msg = f"{place}: holds {what if images else 'no image variable'}"
+        choices = f"{len(images)} image variables ({', '.join(images)}); pick one with #name"
+        msg = f"{place}: holds {choices if images else 'no image variable'}"
         raise ImageError(msg)
     return wanted or images[0]
 
 
-def _identity(url: str) -> str:
-    """Sizes and times of change of a local store's metadata, which a writer replaces last."""
+def _metadata_identity(url: str) -> str:
+    """Return a hash of sizes and times of a local store's metadata, which is written last."""
     place = Path(url.partition("#")[0])
     if "://" in url or not place.is_dir():
         return ""
@@ -129,10 +129,10 @@ def _identity(url: str) -> str:
 
 
 def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """*more*, and what stores, the network and codecs raise; the codecs of Zarr share no error."""
+    """Return *more* and the errors of stores, network and codecs, which share no base class."""
     from aiohttp import ClientError as HttpError
 
-    from daskmr.aws import faults
+    from daskmr.aws import client_errors
 
     codecs = (ValueError, RuntimeError, EOFError, zlib.error, LZMAError)
-    return (*more, OSError, *codecs, *faults(), HttpError)
+    return (*more, OSError, *codecs, *client_errors(), HttpError)

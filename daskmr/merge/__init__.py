@@ -1,4 +1,9 @@
-"""Merging: one object that several tiles saw, one feature."""
+"""Merging: one feature for each object that several tiles detected.
+
+`base` has the protocol, `_rules` the common options; `_ranking`, `_neighbours`, `_shapes` and
+`_greedy` decide which features compete and which survive, `_decay`, `_pieces` and `_joining` what
+happens to the others; one module for each algorithm.
+"""
 
 from collections.abc import Mapping
 
@@ -22,14 +27,14 @@ MERGES: Registry[Merge] = Registry(
 
 
 def usual_iou(name: str) -> float:
-    """The overlap that makes a duplicate when nothing is said; of a name, in any case."""
+    """Return the default overlap threshold of a merge algorithm, by its name in any case."""
     low = name.lower()
     known = low in MERGES.names()
     return float(getattr(MERGES.load(low) if known else None, "iou_threshold", 0.75))
 
 
 def merger(name: str, options: Mapping[str, object]) -> Merge:
-    """The merge of a name, in any case of letters.
+    """Return the merge algorithm of a name, in any case of letters.
 
     Parameters
     ----------
@@ -45,5 +50,9 @@ def merger(name: str, options: Mapping[str, object]) -> Merge:
     RequestError
         When an option is wrong.
     """
-    low = name.lower()
-    return MERGES.build(low, {} if low == "none" else options)
+    low, fields = name.lower(), dict(options)
+    if low in MERGES.names() and not hasattr(MERGES.load(low), "iou_threshold"):
+        usual = usual_iou(low)
+        if fields.get("iou_threshold", usual) == usual:  # the default, for a class without overlap
+            fields.pop("iou_threshold", None)
+    return MERGES.build(low, {} if low == "none" else fields)

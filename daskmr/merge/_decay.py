@@ -1,20 +1,20 @@
-"""Scores that better neighbours lower: the plain loop of soft suppression, many rows at a time."""
+"""Decay of scores by better neighbours: the loop of soft suppression, many rows at a time."""
 
 import heapq
 
 import numpy as np
 from numpy.typing import NDArray
 
-Index = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from daskmr.core.arrays import Floats
+from daskmr.merge.base import Pairs
 
 _ROUNDS = 50
 
 
-def decayed(scores: Floats, pairs: tuple[Index, Index], weights: Floats, *, least: float) -> Floats:
-    """What is left of scores.
+def decay(scores: Floats, pairs: Pairs, weights: Floats, *, least: float) -> Floats:
+    """Return the scores after soft suppression.
 
-    The plain loop takes the row with the highest score that is left, then lowers the scores of its
+    The plain loop takes the row with the highest remaining score, then lowers the scores of its
     neighbours, until all are taken; a row whose score falls to `least` is never taken. Scores only
     fall, so a row that is above all its open neighbours will be taken before them, whatever happens
     elsewhere: all such rows are taken at once.
@@ -26,9 +26,9 @@ def decayed(scores: Floats, pairs: tuple[Index, Index], weights: Floats, *, leas
     pairs
         Neighbours, the better row first; each pair once.
     weights
-        What the score of one is multiplied with when the other is taken, 0 to 1.
+        Factor of the score of one when the other is taken, 0 to 1.
     least
-        At least 0.
+        Score at which a row is dropped, at least 0.
     """
     left = scores.copy()
     is_open = left > least
@@ -55,12 +55,12 @@ def decayed(scores: Floats, pairs: tuple[Index, Index], weights: Floats, *, leas
 def _finish(
     left: Floats,
     is_open: NDArray[np.bool_],
-    pairs: tuple[Index, Index],
+    pairs: Pairs,
     *,
     weights: Floats,
     least: float,
 ) -> None:
-    """The plain loop, for the long chains that are left."""
+    """Run the plain loop for the long chains that are left."""
     near: dict[int, list[tuple[int, float]]] = {}
     for i, j, weight in zip(*(part.tolist() for part in (*pairs, weights)), strict=True):
         near.setdefault(i, []).append((j, weight))

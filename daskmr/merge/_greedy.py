@@ -1,6 +1,6 @@
 """Greedy suppression, exactly, at millions.
 
-The answer is that of the plain loop: take rows from best to worst, keep each one that is in
+The result is that of the plain loop: take rows from best to worst, keep each one that is in
 conflict with no kept row. It is the lexicographically first maximal independent set of the graph of
 conflicts, so it may be computed in any order that decides a row after its better neighbours.
 
@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from daskmr.core.arrays import Floats, Index
 from daskmr.merge._neighbours import Neighbours, Span
 from daskmr.merge._shapes import Shapes
-
-Index = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Pairs = tuple[Index, Index]
+from daskmr.merge.base import Pairs
 
 MAX_PAIRS = 10_000_000
 """Most candidate pairs that are decided at once."""
@@ -28,7 +26,7 @@ _ROUNDS = 50
 
 @dataclass(frozen=True)
 class Scene:
-    """Rows that compete, best first, with what is needed to find their rivals."""
+    """Rows that compete, best first, with an index to find their neighbours."""
 
     shapes: Shapes
     """Of N rows."""
@@ -48,12 +46,12 @@ class Scene:
         object.__setattr__(self, "_near", near)
 
     def survivors(self, index: Index) -> Index:
-        """Those of some rows (numbers, best first) that stay."""
+        """Return those of some rows (numbers, best first) that survive."""
         if self._least >= 1:
             return index
         spans = self._near.within(index)
         if sum(span.n_pairs for span in spans) <= MAX_PAIRS or len(index) <= _ROUNDS:
-            return self._decided(index, spans)
+            return self._decide(index, spans)
         del spans
         half = len(index) // 2
         kept = self.survivors(index[:half])
@@ -61,7 +59,7 @@ class Scene:
         return np.concatenate([kept, self.survivors(left)])
 
     def conflicts(self, index: Index) -> Iterator[tuple[Index, Index, Floats]]:
-        """Pairs of rows in conflict among some rows, the better one first, and their overlap."""
+        """Yield pairs in conflict among some rows, the better row first, and their overlap."""
         if self._least >= 1:
             return
         for span in self._near.within(index):
@@ -70,7 +68,7 @@ class Scene:
                 yield self.of_conflicts(better, worse)
 
     def of_conflicts(self, one: Index, other: Index) -> tuple[Index, Index, Floats]:
-        """Those of some pairs that are in conflict, and their overlap."""
+        """Return those of some pairs that are in conflict, and their overlap."""
         same = self.group[one] == self.group[other]
         one, other = one[same], other[same]
         overlap = self.shapes.overlap(one, other, above=self._least)
@@ -78,33 +76,33 @@ class Scene:
         return one[over], other[over], overlap[over]
 
     def candidates(self, queries: Index, targets: Index) -> Iterator[Pairs]:
-        """Pairs of one group of one of some rows and one of others that may touch, in chunks."""
+        """Yield pairs of a query and a target of one group that may touch, in chunks."""
         for span in self._near.between(queries, targets):
             for one, other in span.pairs():
                 same = self.group[one] == self.group[other]
                 yield one[same], other[same]
 
-    def _decided(self, index: Index, spans: Sequence[Span]) -> Index:
-        """Survivors by the graph of all conflicts among some rows."""
+    def _decide(self, index: Index, spans: Sequence[Span]) -> Index:
+        """Return survivors by the graph of all conflicts among some rows."""
         better, worse = [index[:0]], [index[:0]]
         for span in spans:
             for one, other in span.pairs():
-                found = self.of_conflicts(np.minimum(one, other), np.maximum(one, other))
-                better.append(found[0])
-                worse.append(found[1])
-        lost = suppressed(np.concatenate(better), np.concatenate(worse), len(self.group))
+                conflicts = self.of_conflicts(np.minimum(one, other), np.maximum(one, other))
+                better.append(conflicts[0])
+                worse.append(conflicts[1])
+        lost = suppress(np.concatenate(better), np.concatenate(worse), len(self.group))
         return index[~lost[index]]
 
     def _without_conflicts(self, kept: Index, others: Index) -> Index:
-        """Those of the others that no kept row suppresses."""
+        """Return those of the others that no kept row suppresses."""
         lost = np.zeros(len(self.group), dtype=np.bool_)
         for one, other in self.candidates(kept, others):
             lost[self.of_conflicts(one, other)[1]] = True
         return others[~lost[others]]
 
 
-def suppressed(better: Index, worse: Index, n: int) -> NDArray[np.bool_]:
-    """Which of n rows lose: those in conflict with a better row that does not lose.
+def suppress(better: Index, worse: Index, n: int) -> NDArray[np.bool_]:
+    """Return a mask of the rows that lose: those in conflict with a better row that does not lose.
 
     All rows without an undecided better rival are decided at once.
 

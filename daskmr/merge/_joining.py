@@ -1,4 +1,4 @@
-"""Several features made one: where it lies, what shape it has, and what it was made of."""
+"""Joining of features: box, geometry, truncation and origins of the joined feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,21 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from daskmr.core.arrays import Index
 from daskmr.core.boxes import Boxes, area, bounds, polygons
-from daskmr.core.cuts import BOTTOM, CUT, LEFT, MERGED_FROM, RIGHT, TOP, cuts
 from daskmr.core.features import BOX, TEXT, boxes, dumps
+from daskmr.core.truncation import BOTTOM, CUT, LEFT, MERGED_FROM, RIGHT, TOP, cuts
 from daskmr.merge._shapes import ALMOST, corners, valid
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Teams:
-    """Rows that become one with others: all members of all teams, a team after the other."""
+    """Rows to join: all members of all teams, a team after the other."""
 
     rows: gpd.GeoDataFrame
     """The members; within a team, best first."""
     starts: Index
-    """Where each team starts."""
+    """Number of the first row of each team."""
 
     @property
     def leaders(self) -> gpd.GeoDataFrame:
@@ -38,13 +37,13 @@ class Teams:
         return np.repeat(np.arange(len(self.starts)), sizes)
 
     def split(self, values: Any) -> list[Any]:
-        """Values of members, a sequence for each team."""
+        """Split values of members into a sequence for each team."""
         stops = [*self.starts[1:].tolist(), len(self.rows)]
         return [values[a:b] for a, b in zip(self.starts.tolist(), stops, strict=True)]
 
 
-def united(teams: Teams) -> tuple[Boxes, NDArray[Any]]:
-    """Box and geometry that cover all members.
+def unite(teams: Teams) -> tuple[Boxes, NDArray[Any]]:
+    """Return box and geometry that cover all members.
 
     Boxes become the box around them, oriented boxes the smallest rectangle around them, other
     polygons their union; what has no area takes the shape of the best.
@@ -52,39 +51,42 @@ def united(teams: Teams) -> tuple[Boxes, NDArray[Any]]:
     geometry, is_box = _kinds(teams)
     around = _around(boxes(teams.rows), teams.starts)
     plain = np.logical_and.reduceat(is_box, teams.starts)
-    made = np.asarray(teams.leaders.geometry.to_numpy(), dtype=object).copy()
-    made[plain] = polygons(_around(bounds(geometry), teams.starts)[plain])
+    geometries = np.asarray(teams.leaders.geometry.to_numpy(), dtype=object).copy()
+    geometries[plain] = polygons(_around(bounds(geometry), teams.starts)[plain])
     # A loop: unions of few polygons each, of those teams only that are no plain boxes.
     for number, shapes in enumerate(teams.split(geometry)):
         if not plain[number]:
-            made[number] = _union(valid(shapes), made[number])
-    return around, made
+            geometries[number] = _union(valid(shapes), geometries[number])
+    return around, geometries
 
 
-def fused(teams: Teams) -> tuple[Boxes, NDArray[Any]]:
-    """Mean of the members' boxes, weighted by their scores, and the best one's shape put into it.
+def fuse(teams: Teams) -> tuple[Boxes, NDArray[Any]]:
+    """Return the mean of the members' boxes, weighted by scores, and the best shape fitted to it.
 
-    Scores that are missing or not above 0 weigh nothing, unless all are.
+    Scores that are missing or not above 0 have no weight, unless all are.
     """
-    found, number = boxes(teams.rows), teams.number
+    members, number = boxes(teams.rows), teams.number
     scores = np.nan_to_num(teams.rows["score"].to_numpy(dtype=np.float64), nan=0.0).clip(0, 1e300)
     weights = np.where(np.maximum.reduceat(scores, teams.starts)[number] > 0, scores, 1.0)
     weights = weights / np.maximum.reduceat(weights, teams.starts)[number]
     # bincount adds one after the other, so the sum of a team is the same whatever is beside it.
     total = np.bincount(number, weights)
-    around = np.stack([np.bincount(number, weights * side) / total for side in found.T], axis=1)
+    around = np.stack([np.bincount(number, weights * side) / total for side in members.T], axis=1)
     geometry, is_box = _kinds(teams)
-    made = _moved(geometry[teams.starts], found[teams.starts], around)
+    geometries = _move(geometry[teams.starts], members[teams.starts], around)
     plain = is_box[teams.starts]
-    made[plain] = polygons(around[plain])
-    return around, made
+    geometries[plain] = polygons(around[plain])
+    return around, geometries
 
 
-def joined(rows: gpd.GeoDataFrame, owner: Index, *, averaged: bool = False) -> gpd.GeoDataFrame:
-    """One row for each team.
+def join_groups(
+    rows: gpd.GeoDataFrame, owner: Index, *, averaged: bool = False
+) -> gpd.GeoDataFrame:
+    """Return one row for each team.
 
-    It is the best of its team in all but box, geometry, and the columns of `daskmr.core.cuts`: a
-    side is cut when a member is cut there that no other member's tile reaches beyond.
+    Its columns are those of the best member, but for box, geometry, and the columns of
+    `daskmr.core.truncation`: a side is cut when a member is cut there and no other member's tile
+    reaches farther.
 
     Parameters
     ----------
@@ -93,45 +95,45 @@ def joined(rows: gpd.GeoDataFrame, owner: Index, *, averaged: bool = False) -> g
     owner
         For each row the number of the best row of its team.
     averaged
-        Whether members are averaged, in place of being united.
+        True to average the members, False to unite them.
     """
     firsts = np.flatnonzero(owner == np.arange(len(owner)))
-    made = rows.iloc[firsts].reset_index(drop=True)
-    made = made.assign(**{MERGED_FROM: "", CUT: cuts(made)}).astype({MERGED_FROM: TEXT})
+    joined = rows.iloc[firsts].reset_index(drop=True)
+    joined = joined.assign(**{MERGED_FROM: "", CUT: cuts(joined)}).astype({MERGED_FROM: TEXT})
     members = np.flatnonzero(np.bincount(owner, minlength=len(owner))[owner] > 1)
     if not len(members):
-        return made
+        return joined
     members = members[np.lexsort([members, owner[members]])]
     starts = np.flatnonzero(np.diff(owner[members], prepend=-1))
     teams = Teams(rows.iloc[members], starts)
-    around, geometry = (fused if averaged else united)(teams)
+    around, geometry = (fuse if averaged else unite)(teams)
     places = np.searchsorted(firsts, owner[members[starts]])
-    shapes = np.asarray(made.geometry.to_numpy(), dtype=object).copy()
+    shapes = np.asarray(joined.geometry.to_numpy(), dtype=object).copy()
     shapes[places] = geometry
-    columns = {name: made[name].to_numpy().copy() for name in (*BOX, CUT)}
-    for name, values in zip((*BOX, CUT), (*around.T, _left_cut(teams)), strict=True):
+    columns = {name: joined[name].to_numpy().copy() for name in (*BOX, CUT)}
+    for name, values in zip((*BOX, CUT), (*around.T, _cut_sides(teams)), strict=True):
         columns[name][places] = values
-    origins = np.full(len(made), "", dtype=object)
+    origins = np.full(len(joined), "", dtype=object)
     origins[places] = _origins(teams)
-    made = made.assign(**columns, **{MERGED_FROM: origins}).astype({MERGED_FROM: TEXT})
-    return made.set_geometry(gpd.GeoSeries(shapes, index=made.index))
+    joined = joined.assign(**columns, **{MERGED_FROM: origins}).astype({MERGED_FROM: TEXT})
+    return joined.set_geometry(gpd.GeoSeries(shapes, index=joined.index))
 
 
 def _kinds(teams: Teams) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Geometry of all members, and which of them are plain boxes."""
+    """Return the geometry of all members, and a mask of plain boxes."""
     geometry = np.asarray(teams.rows.geometry.to_numpy(), dtype=object)
     own = shapely.area(geometry)
     is_box = (own > 0) & (own >= (1 - ALMOST) * area(bounds(geometry)))
     return geometry, is_box
 
 
-def _around(found: Boxes, starts: Index) -> Boxes:
-    low = np.minimum.reduceat(found[:, :2], starts)
-    return np.hstack([low, np.maximum.reduceat(found[:, 2:], starts)])
+def _around(members: Boxes, starts: Index) -> Boxes:
+    low = np.minimum.reduceat(members[:, :2], starts)
+    return np.hstack([low, np.maximum.reduceat(members[:, 2:], starts)])
 
 
 def _union(shapes: NDArray[Any], otherwise: Any) -> Any:
-    """One geometry of those of a team that have an area."""
+    """Return the union of the geometries of a team that have an area."""
     shapes = shapes[shapely.area(shapes) > 0]
     if not len(shapes):
         return otherwise
@@ -140,8 +142,8 @@ def _union(shapes: NDArray[Any], otherwise: Any) -> Any:
     return shapely.oriented_envelope(whole) if is_right else whole
 
 
-def _moved(geometry: NDArray[Any], old: Boxes, new: Boxes) -> NDArray[Any]:
-    """Geometries moved and stretched with their boxes."""
+def _move(geometry: NDArray[Any], old: Boxes, new: Boxes) -> NDArray[Any]:
+    """Return geometries moved and stretched with their boxes."""
     points, owner = shapely.get_coordinates(geometry, return_index=True)
     sides, wanted = old[:, 2:] - old[:, :2], new[:, 2:] - new[:, :2]
     scale = np.where(sides > 0, wanted / np.where(sides > 0, sides, 1.0), 1.0)
@@ -149,8 +151,8 @@ def _moved(geometry: NDArray[Any], old: Boxes, new: Boxes) -> NDArray[Any]:
     return np.asarray(shapely.set_coordinates(shapely.force_2d(geometry), points), dtype=object)
 
 
-def _left_cut(teams: Teams) -> NDArray[np.uint8]:
-    """Sides on which a team is cut."""
+def _cut_sides(teams: Teams) -> NDArray[np.uint8]:
+    """Return the bits of the sides on which each team is cut."""
     bits, number = cuts(teams.rows), teams.number
     left = np.zeros(len(teams.starts), dtype=np.uint8)
     for name, low, high in (("tile_col", LEFT, RIGHT), ("tile_row", TOP, BOTTOM)):
@@ -164,9 +166,9 @@ def _left_cut(teams: Teams) -> NDArray[np.uint8]:
 
 
 def _origins(teams: Teams) -> Sequence[str]:
-    """What each team was made of: how many features, and the first pixels of their tiles."""
+    """Return JSON of the origins of each team: number of features, first pixels of their tiles."""
     tiles = list(zip(teams.rows["tile_row"].tolist(), teams.rows["tile_col"].tolist(), strict=True))
     return [
-        dumps({"count": len(seen), "tiles": [[col, row] for row, col in sorted(set(seen))]})
-        for seen in teams.split(tiles)
+        dumps({"count": len(members), "tiles": [[col, row] for row, col in sorted(set(members))]})
+        for members in teams.split(tiles)
     ]

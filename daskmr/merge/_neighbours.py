@@ -1,4 +1,4 @@
-"""Which boxes lie beside which: uniform grids, one for each size class of boxes.
+"""Neighbour search among boxes: uniform grids, one for each size class of boxes.
 
 Boxes that touch lie in the same cell of the larger one's grid, or in cells that touch.
 """
@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from daskmr.core.arrays import Index
 from daskmr.core.boxes import Boxes
-
-Index = NDArray[np.int64]
-Pairs = tuple[Index, Index]
+from daskmr.merge.base import Pairs
 
 CHUNK = 2_000_000
-"""Most pairs that are looked at in one go."""
+"""Most pairs in one chunk."""
 _BASE = 4.0
 _LEAST = 0.25  # pixels; with smaller cells their numbers would not fit 64 bits in a large scene
 
@@ -31,11 +29,11 @@ class Span:
 
     @property
     def n_pairs(self) -> int:
-        """Pairs in it."""
+        """Number of pairs."""
         return int((self.stop - self.start).sum())
 
     def pairs(self) -> Iterator[Pairs]:
-        """The pairs, in chunks of bounded size."""
+        """Yield the pairs, in chunks of bounded size."""
         counts = self.stop - self.start
         ends = np.cumsum(counts)
         first = 0
@@ -45,8 +43,8 @@ class Span:
             count = counts[first:last]
             if count.any():
                 offset = np.repeat(self.start[first:last] - (np.cumsum(count) - count), count)
-                found = self.others[offset + np.arange(count.sum())]
-                yield np.repeat(self.boxes[first:last], count), found
+                neighbours = self.others[offset + np.arange(count.sum())]
+                yield np.repeat(self.boxes[first:last], count), neighbours
             first = last
 
 
@@ -69,17 +67,17 @@ class Neighbours:
         self._least_ratio = least_ratio
 
     def within(self, index: Index) -> list[Span]:
-        """Pairs among some boxes, each once."""
+        """Return pairs among some boxes, each once."""
         levels = self._split(index)
-        found = [span for level, some in levels for span in self._alike(some, level)]
+        spans = [span for level, some in levels for span in self._alike(some, level)]
         for i, (small, some) in enumerate(levels):
             for large, others in levels[i + 1 :]:
                 if self._comparable(small, large):
-                    found.extend(self._ranges(some, others, large))
-        return found
+                    spans.extend(self._ranges(some, others, large))
+        return spans
 
     def between(self, queries: Index, targets: Index) -> list[Span]:
-        """Pairs of one of some boxes and one of others, each once."""
+        """Return pairs of a query and a target, each once."""
         return [
             span
             for first, some in self._split(queries)
@@ -96,7 +94,7 @@ class Neighbours:
         return bool(_BASE ** (1.0 - abs(first - second)) > self._least_ratio)
 
     def _alike(self, index: Index, level: int) -> Iterator[Span]:
-        """Pairs among boxes of one size class: the rest of the cell, the next, the row below."""
+        """Yield pairs among boxes of one size class: in the cell, the next, the row below."""
         (keys,), wide = self._keys([index], level)
         order = np.argsort(keys)
         keys, index = keys[order], index[order]
@@ -107,7 +105,7 @@ class Neighbours:
         yield Span(index, index, start, stop)
 
     def _ranges(self, queries: Index, targets: Index, level: int) -> Iterator[Span]:
-        """For each row of cells beside a query's: where its neighbours lie among the targets."""
+        """Yield the range of targets beside each query, for each of three rows of cells."""
         (query_keys, target_keys), wide = self._keys([queries, targets], level)
         order = np.argsort(target_keys)
         target_keys, targets = target_keys[order], targets[order]
@@ -119,7 +117,7 @@ class Neighbours:
             yield Span(queries, targets, start, stop)
 
     def _keys(self, parts: Sequence[Index], level: int) -> tuple[list[Index], int]:
-        """Numbers of cells, row by row, and how many there are in a row."""
+        """Return numbers of cells, row by row, and the number of cells in a row."""
         places = [np.floor(self._centres[p] / _BASE**level).astype(np.int64) for p in parts]
         low = np.min([place.min(axis=0) for place in places], axis=0) - 1
         wide = int(max(place[:, 0].max() for place in places) - low[0] + 2)

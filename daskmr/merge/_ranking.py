@@ -1,4 +1,4 @@
-"""Which of two features is better: a total order that knows nothing of arrival."""
+"""Ranking of features: a total order that is independent of their arrival."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from daskmr.core.arrays import Index
 from daskmr.core.features import boxes, in_order
-
-Index = NDArray[np.int64]
 
 
 def ranking(features: gpd.GeoDataFrame) -> Index:
-    """Row numbers from best to worst.
+    """Return row numbers from best to worst.
 
     Better is the higher score, then the smaller x_min, y_min, x_max, y_max, then the label and the
-    content hash. Each key is looked at only where all before it tie.
+    content hash. Each key is compared only where all before it tie.
     """
     order = np.arange(len(features))
     places, run = order.copy(), np.zeros(len(features), dtype=np.int64)
@@ -38,14 +37,14 @@ def ranking(features: gpd.GeoDataFrame) -> Index:
 
 
 def best(features: gpd.GeoDataFrame, n: int | None) -> gpd.GeoDataFrame:
-    """The n best rows of a table in pixels, in canonical order; all when n is None."""
+    """Return the n best rows of a table in pixels, in canonical order; all when n is None."""
     if n is None or len(features) <= n:
         return features
     return in_order(features.iloc[ranking(features)[:n]])
 
 
 def _keys(features: gpd.GeoDataFrame) -> Iterator[Callable[[Index], NDArray[Any]]]:
-    """What ranks rows, most important first: numbers of some rows, the smaller the better."""
+    """Yield sort keys, most important first: functions of row numbers, smaller is better."""
     score = features["score"].to_numpy(dtype=np.float64)
     unknown = np.isnan(score)
     score = np.where(unknown, np.inf, -score)
@@ -58,5 +57,5 @@ def _keys(features: gpd.GeoDataFrame) -> Iterator[Callable[[Index], NDArray[Any]
 
 
 def _alphabetic(text: "pd.Series[str]", rows: Index) -> NDArray[Any]:
-    """Places of some rows' texts among their sorted distinct texts."""
+    """Return the ranks of some rows' texts among their sorted distinct texts."""
     return pd.factorize(text.iloc[rows], sort=True)[0]

@@ -1,4 +1,4 @@
-"""Options that all algorithms share, and what they mean."""
+"""Options that all algorithms share."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
+from daskmr.core.arrays import Index
 from daskmr.core.features import boxes, in_order
 from daskmr.merge._greedy import Scene
-from daskmr.merge._ranking import Index, best, ranking
+from daskmr.merge._ranking import best, ranking
 from daskmr.merge._shapes import THIN_PX, Metric, Shapes
 from daskmr.registry import plugin
 
 
-def _parsed(value: Any) -> Any:
-    """What JSON text means, as options of the command line are written."""
+def _parse_json(value: Any) -> Any:
+    """Parse JSON text, as options of the command line are written; return other values as is."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError as error:
@@ -27,14 +28,14 @@ def _parsed(value: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Shares = Annotated[Mapping[str, Share], BeforeValidator(_parsed)]
-Scores = Annotated[Mapping[str, float], BeforeValidator(_parsed)]
-Groups = Annotated[Sequence[Sequence[str]], BeforeValidator(_parsed)]
+Shares = Annotated[Mapping[str, Share], BeforeValidator(_parse_json)]
+Scores = Annotated[Mapping[str, float], BeforeValidator(_parse_json)]
+Groups = Annotated[Sequence[Sequence[str]], BeforeValidator(_parse_json)]
 
 
 @plugin
 class Rules:
-    """Which features compete, and when two of them are in conflict.
+    """Rules by which features compete, and two of them are in conflict.
 
     Better is the higher score, then the smaller x_min, y_min, x_max, y_max, then the label and the
     content hash: never the order of arrival. A feature without a score is worse than any with one.
@@ -43,9 +44,9 @@ class Rules:
     iou_threshold: Share = 0.75
     """Overlap strictly above this makes two features one."""
     metric: Metric = "iou"
-    """What overlap is: intersection over union, or ``ios``: over the smaller of the two."""
+    """Measure of overlap: intersection over union, or ``ios``: over the smaller of the two."""
     class_aware: bool = True
-    """Whether features of different labels leave each other alone."""
+    """True when only features of one label compete."""
     class_groups: Groups = ()
     """Labels that compete with one another all the same: ``[["car", "van"]]``."""
     class_thresholds: Shares = Field(default_factory=dict)
@@ -59,17 +60,17 @@ class Rules:
     distance_px: Annotated[float, Field(ge=0)] = THIN_PX
     """Points that are no farther apart overlap wholly; those with a box are compared by it."""
 
-    # Classes made of this one must take it over by name: each would get one that fails on mappings.
+    # Subclasses must name it again: dataclasses would give each a hash that fails on mappings.
     def __hash__(self) -> int:
         return hash(repr(self))
 
     @property
     def reach_px(self) -> float:
-        """Boxes that do not touch leave each other alone, but for points and thin ones."""
+        """Distance up to which features compete: 0 but for points and thin boxes."""
         return max(THIN_PX, self.distance_px)
 
     def order(self, features: gpd.GeoDataFrame) -> Index:
-        """Numbers of the rows whose score is high enough, best first."""
+        """Return numbers of the rows whose score is high enough, best first."""
         order = ranking(features)
         if self.score_threshold is None and not self.class_scores:
             return order
@@ -79,7 +80,7 @@ class Rules:
         return high
 
     def scene(self, features: gpd.GeoDataFrame, order: Index | None = None) -> Scene:
-        """The contest of some rows, in this order; of all, as they come, without one."""
+        """Return the scene of some rows, in this order; of all rows in theirs, without one."""
         rows = slice(None) if order is None else order
         threshold = self._of_label(features, self.iou_threshold, self.class_thresholds)
         shapes = Shapes(
@@ -91,24 +92,26 @@ class Rules:
         return Scene(shapes, threshold[rows], self.groups(features)[rows])
 
     def groups(self, features: gpd.GeoDataFrame) -> Index:
-        """Numbers of the groups within which rows compete."""
+        """Return numbers of the groups within which rows compete."""
         if not self.class_aware:
             return np.zeros(len(features), dtype=np.int64)
         numbers, labels = pd.factorize(features["label"])
         alias = {label: names[0] for names in self.class_groups for label in names}
         shared = pd.factorize(np.array([alias.get(name, name) for name in labels], dtype=object))[0]
-        found: Index = shared.astype(np.int64)[numbers] if len(labels) else numbers.astype(np.int64)
-        return found
+        groups: Index = (
+            shared.astype(np.int64)[numbers] if len(labels) else numbers.astype(np.int64)
+        )
+        return groups
 
-    def limited(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """The best of the rows that survive, in canonical order."""
+    def limit(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+        """Return the best of the rows that survive, in canonical order."""
         return best(in_order(features), self.max_count)
 
     @staticmethod
     def _of_label(
         features: gpd.GeoDataFrame, value: float | None, special: Mapping[str, float]
     ) -> NDArray[np.float64]:
-        """A number for each row, by its label."""
+        """Return a number for each row, by its label."""
         if not special:
             return np.full(len(features), -np.inf if value is None else value)
         numbers, labels = pd.factorize(features["label"])

@@ -1,8 +1,8 @@
 """Overlap of features by their own geometry: boxes, oriented boxes, polygons, points.
 
-A polygon that fills its box is compared as the box, and so is whatever has no area (a line, or a
-point that came with a box). Of other polygons, exact intersections are computed for those pairs
-only that could be in conflict by what their boxes and oriented boxes share.
+A polygon that fills its box is compared as the box, and so is a geometry without area (a line, or a
+point that came with a box). Of other polygons, exact intersections are computed only for those
+pairs that may be in conflict by the overlap of their boxes and oriented boxes.
 """
 
 from typing import Any, Literal
@@ -11,16 +11,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from daskmr.core.arrays import Floats, Index
 from daskmr.core.boxes import Boxes, bounds
 
 Metric = Literal["iou", "ios"]
-Index = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 THIN_PX = 0.1
 """Width given to a box without one, as Model Runner does, so that it can be compared."""
 ALMOST = 1e-9
-"""Part of an area by which rounding may change it."""
+"""Relative rounding error of an area."""
 _RING = 5
 _FLAT = (shapely.GeometryType.POLYGON.value, shapely.GeometryType.MULTIPOLYGON.value)
 
@@ -32,7 +31,7 @@ class Shapes:
     ----------
     geometry
         shapely geometries, shape (N,), full-image pixels.
-    found
+    boxes
         Their boxes, shape (N, 4): their own where the model gave one.
     metric
         ``iou``: intersection over union; ``ios``: intersection over the smaller one.
@@ -41,10 +40,10 @@ class Shapes:
     """
 
     def __init__(
-        self, geometry: NDArray[Any], found: Boxes, *, metric: Metric, distance_px: float
+        self, geometry: NDArray[Any], boxes: Boxes, *, metric: Metric, distance_px: float
     ) -> None:
         self.metric, self.distance_px = metric, distance_px
-        self.boxes = widened(found)
+        self.boxes = widen(boxes)
         """Boxes around the shapes, shape (N, 4)."""
         self.area = _area(self.boxes)
         """Of the shapes, shape (N,), square pixels."""
@@ -54,7 +53,7 @@ class Shapes:
         whole = valid(geometry[flat])
         solid = shapely.area(whole) > 0
         flat, whole = flat[solid], whole[solid]
-        # A box that is none of its polygon's bounds was the model's own; the polygon says more.
+        # A box other than its polygon's bounds is the model's own; the polygon is more exact.
         self.boxes[flat] = bounds(whole)
         around = _area(self.boxes[flat])
         self.area[flat] = shapely.area(whole)
@@ -72,38 +71,33 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    @property
-    def all_boxes(self) -> bool:
-        """Whether no row is compared by anything but its box."""
-        return not len(self.shaped) and not len(self.points)
-
     def is_shaped(self, rows: Index) -> NDArray[np.bool_]:
-        """Which of some rows are compared by their own geometry."""
-        found: NDArray[np.bool_] = self._slot[rows] >= 0
-        return found
+        """Return a mask of the rows that are compared by their own geometry."""
+        shaped: NDArray[np.bool_] = self._slot[rows] >= 0
+        return shaped
 
     def polygon(self, rows: Index) -> NDArray[Any]:
-        """What some rows are compared as: their polygon, or their box as one."""
-        made = np.empty(len(rows), dtype=object)
+        """Return the polygons by which rows are compared: their own, or their box."""
+        polygons = np.empty(len(rows), dtype=object)
         own = self.is_shaped(rows)
-        made[own] = self.geometry[self._slot[rows[own]]]
-        made[~own] = shapely.box(*self.boxes[rows[~own]].T)
-        return made
+        polygons[own] = self.geometry[self._slot[rows[own]]]
+        polygons[~own] = shapely.box(*self.boxes[rows[~own]].T)
+        return polygons
 
     def overlap(self, one: Index, other: Index, *, above: float = 0.0) -> Floats:
-        """The metric of pairs of rows; any value up to `above` where it is not more than that."""
+        """Return the metric of pairs of rows; exact only above `above`, else any value up to it."""
         shared = self.shared(one, other, above=above)
         return _ratio(shared, self.area[one], self.area[other], metric=self.metric)
 
     def shared(self, one: Index, other: Index, *, above: float = 0.0) -> Floats:
-        """Area that pairs of rows share; at most too much where the metric is not over `above`."""
+        """Return the shared area of pairs; an upper bound where the metric is not over `above`."""
         first, second = self.boxes[one], self.boxes[other]
         sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
         sides = np.maximum(sides, 0.0)
-        found: Floats = sides[:, 0] * sides[:, 1]
+        areas: Floats = sides[:, 0] * sides[:, 1]
         if len(self.shaped):
-            pairs = np.flatnonzero((self.is_shaped(one) | self.is_shaped(other)) & (found > 0))
-            found[pairs] = self._exact(one[pairs], other[pairs], found[pairs], above=above)
+            pairs = np.flatnonzero((self.is_shaped(one) | self.is_shaped(other)) & (areas > 0))
+            areas[pairs] = self._exact(one[pairs], other[pairs], areas[pairs], above=above)
         if len(self.points):
             is_point = np.zeros(len(self), dtype=np.bool_)
             is_point[self.points] = True
@@ -112,20 +106,20 @@ class Shapes:
                 first[pairs, :2] + first[pairs, 2:] - second[pairs, :2] - second[pairs, 2:]
             ) / 2
             near = np.hypot(apart[:, 0], apart[:, 1]) <= self.distance_px
-            found[pairs] = np.where(near, self.area[one[pairs]], 0.0)
-        return found
+            areas[pairs] = np.where(near, self.area[one[pairs]], 0.0)
+        return areas
 
     def _exact(self, one: Index, other: Index, most: Floats, *, above: float) -> Floats:
-        """Shared areas of pairs of which one at least is shaped.
+        """Return shared areas of pairs of which one at least is shaped.
 
         Parameters
         ----------
         one, other
             Rows.
         most
-            What their boxes share.
+            Areas that their boxes share.
         above
-            Metric up to which an upper bound will do.
+            Metric up to which an upper bound is enough.
         """
         first, second = self.area[one], self.area[other]
         most = np.minimum(most, np.minimum(first, second))
@@ -138,7 +132,7 @@ class Shapes:
         return most
 
     def _in_frame(self, one: Index, other: Index) -> Floats:
-        """At most what pairs share, by the frame of an oriented box; infinite for other shapes."""
+        """Bound shared areas by the frame of an oriented box; infinite for other shapes."""
         frame, points = self._corners_of(one), self._corners_of(other)
         origin, x, y = frame[:, 0], frame[:, 1] - frame[:, 0], frame[:, 3] - frame[:, 0]
         shared = np.ones(len(one))
@@ -151,15 +145,15 @@ class Shapes:
         return np.where(np.isnan(shared), np.inf, shared * (1 + ALMOST) + ALMOST)
 
     def _corners_of(self, rows: Index) -> Floats:
-        """Corners of oriented and plain boxes, shape (N, 4, 2); NaN for other shapes."""
+        """Return corners of oriented and plain boxes, shape (N, 4, 2); NaN for other shapes."""
         x0, y0, x1, y1 = self.boxes[rows].T
-        found = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)
+        points = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)
         own = self.is_shaped(rows)
-        found[own] = self._corners[self._slot[rows[own]]]
-        return found
+        points[own] = self._corners[self._slot[rows[own]]]
+        return points
 
     def _take_points(self, geometry: NDArray[Any], odd: Index) -> Index:
-        """Rows that are points without a box; from here on with a box as wide as they reach."""
+        """Return rows that are points without a box, and set their box to their reach."""
         rows = odd[shapely.get_type_id(geometry[odd]) == shapely.GeometryType.POINT.value]
         around = bounds(geometry[rows])
         rows = rows[(self.area[rows] <= 2 * THIN_PX**2) & ~np.isnan(around).any(axis=1)]
@@ -167,42 +161,42 @@ class Shapes:
         half = max(self.distance_px, THIN_PX) / 2
         self.boxes[rows] = np.hstack([centre - half, centre + half])
         self.area[rows] = _area(self.boxes[rows])
-        found: Index = rows
-        return found
+        points: Index = rows
+        return points
 
 
-def widened(found: Boxes) -> Boxes:
-    """The boxes, those without a width or height made a little larger."""
-    wide = found.copy()
+def widen(boxes: Boxes) -> Boxes:
+    """Return the boxes, with a small width or height for those without."""
+    wide = boxes.copy()
     wide[:, 2:] += np.where(wide[:, 2:] == wide[:, :2], THIN_PX, 0.0)
     return wide
 
 
 def _ratio(shared: Floats, first: Floats, second: Floats, *, metric: Metric) -> Floats:
-    """The metric of pairs from areas; 0 where both are empty."""
+    """Return the metric of pairs from areas; 0 where both are empty."""
     whole = np.minimum(first, second) if metric == "ios" else first + second - shared
-    found: Floats = np.zeros_like(shared)
-    np.divide(shared, whole, out=found, where=whole > 0)
-    return found
+    ratios: Floats = np.zeros_like(shared)
+    np.divide(shared, whole, out=ratios, where=whole > 0)
+    return ratios
 
 
-def _area(found: Boxes) -> Floats:
-    sides = np.maximum(found[:, 2:] - found[:, :2], 0.0)
+def _area(boxes: Boxes) -> Floats:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     area: Floats = sides[:, 0] * sides[:, 1]
     return area
 
 
 def valid(geometry: NDArray[Any]) -> NDArray[Any]:
-    """The geometries; those whose rings cross themselves made valid."""
-    made = np.asarray(shapely.force_2d(geometry), dtype=object).reshape(-1)
-    wrong = np.flatnonzero(~shapely.is_valid(made))
-    made[wrong] = shapely.make_valid(made[wrong], method="structure", keep_collapsed=False)
-    return made
+    """Return the geometries; those whose rings cross themselves are made valid."""
+    shapes = np.asarray(shapely.force_2d(geometry), dtype=object).reshape(-1)
+    wrong = np.flatnonzero(~shapely.is_valid(shapes))
+    shapes[wrong] = shapely.make_valid(shapes[wrong], method="structure", keep_collapsed=False)
+    return shapes
 
 
 def corners(geometry: NDArray[Any]) -> Floats:
-    """Corners of the geometries that are rectangles, in any direction; NaN for the others."""
-    found = np.full((len(geometry), 4, 2), np.nan)
+    """Return corners of rectangles in any direction, shape (N, 4, 2); NaN for other geometries."""
+    result = np.full((len(geometry), 4, 2), np.nan)
     outer = shapely.get_exterior_ring(geometry)
     plain = (shapely.get_num_coordinates(geometry) == _RING) & ~shapely.is_missing(outer)
     rows = np.flatnonzero(plain)
@@ -211,5 +205,5 @@ def corners(geometry: NDArray[Any]) -> Floats:
     lengths = np.hypot(sides[..., 0], sides[..., 1])
     straight = np.abs((sides * np.roll(sides, -1, axis=1)).sum(axis=2))
     right = (straight <= 1e-6 * lengths * np.roll(lengths, -1, axis=1)).all(axis=1)
-    found[rows[right]] = points[right]
-    return found
+    result[rows[right]] = points[right]
+    return result

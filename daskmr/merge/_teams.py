@@ -1,13 +1,13 @@
-"""What NMS would suppress, together with what suppresses it."""
+"""Teams: a feature that NMS keeps, and the features that it suppresses."""
 
 from collections.abc import Iterator
 
 import geopandas as gpd
 import numpy as np
 
+from daskmr.core.arrays import Index
 from daskmr.merge._greedy import Scene
-from daskmr.merge._joining import joined
-from daskmr.merge._ranking import Index
+from daskmr.merge._joining import join_groups
 from daskmr.merge._rules import Rules
 from daskmr.merge.base import Pairs
 from daskmr.registry import plugin
@@ -20,20 +20,20 @@ class TeamRules(Rules):
     __hash__ = Rules.__hash__
 
     def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
-        """Pairs of rows in conflict."""
-        found = self.scene(features).conflicts(np.arange(len(features)))
-        return ((one, other) for one, other, _ in found)
+        """Return pairs of rows in conflict."""
+        conflicts = self.scene(features).conflicts(np.arange(len(features)))
+        return ((one, other) for one, other, _ in conflicts)
 
-    def joined(self, features: gpd.GeoDataFrame, *, averaged: bool) -> gpd.GeoDataFrame:
-        """One row for each feature that NMS keeps, of it and all that yield to it."""
+    def join(self, features: gpd.GeoDataFrame, *, averaged: bool) -> gpd.GeoDataFrame:
+        """Return one row for each feature that NMS keeps, joined with those it suppresses."""
         order = self.order(features)
         owner = _owners(self.scene(features, order))
         rows = features.iloc[order].reset_index(drop=True)
-        return self.limited(joined(rows, owner, averaged=averaged))
+        return self.limit(join_groups(rows, owner, averaged=averaged))
 
 
 def _owners(scene: Scene) -> Index:
-    """For each row the best row that survives and that it is in conflict with, or itself."""
+    """Return for each row the best surviving row that it is in conflict with, or itself."""
     everyone = np.arange(len(scene.group))
     survives = np.zeros(len(everyone), dtype=np.bool_)
     survives[scene.survivors(everyone)] = True

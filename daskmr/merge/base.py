@@ -1,28 +1,28 @@
-"""What a merge algorithm is."""
+"""Protocol of merge algorithms."""
 
 from collections.abc import Iterator
 from typing import Protocol
 
 import geopandas as gpd
-import numpy as np
-from numpy.typing import NDArray
 
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+from daskmr.core.arrays import Index
+
+Pairs = tuple[Index, Index]
 """Numbers of rows, those of the first and those of the second of each pair."""
 
 
 class Merge(Protocol):
-    """Makes one row of each object that several tiles saw.
+    """Merges the rows of each object that several tiles detected into one.
 
-    Frozen plain data (see `daskmr.registry.plugin`). The answer depends on the rows only, never on
-    their order or on how the work was split.
+    Frozen plain data (see `daskmr.registry.plugin`). The result depends on the rows only, never on
+    their order or on the split of the work.
     """
 
     @property
     def reach_px(self) -> float | None:
-        """How far influence reaches between the boxes of two features, in pixels of either axis.
+        """Largest distance of boxes of features that influence each other, pixels of either axis.
 
-        None when no feature ever has an influence on another.
+        None when no feature ever influences another.
         """
 
     @property
@@ -30,10 +30,10 @@ class Merge(Protocol):
         """Most features of the whole result; None for any number."""
 
     def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
-        """Pairs of rows that may have an influence on one another, each once, in chunks.
+        """Return pairs of rows that may influence each other, each once, in chunks.
 
-        Rows that hang together by no chain of links may be merged apart, to the same answer.
+        Rows that no chain of links connects may be merged apart, with the same result.
         """
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """The surviving rows of a table in pixels, in canonical order."""
+        """Return the surviving rows of a table in pixels, in canonical order."""

@@ -11,13 +11,13 @@ from daskmr.registry import plugin
 class Nmm(TeamRules):
     """Of features of one class that overlap too much, keep the best and let it cover the others.
 
-    Overlap is that of the features as the model gave them. A feature that has grown does not draw
-    in more of its neighbours, so that neither the order of arrival nor a chain of neighbours
+    Overlap is that of the features as the model returned them. A feature that has grown does not
+    absorb more of its neighbours, so that neither the order of arrival nor a chain of neighbours
     matters.
     """
 
     __hash__ = Rules.__hash__
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """One row for each object, in canonical order."""
-        return self.joined(features, averaged=False)
+        """Return one row for each object, in canonical order."""
+        return self.join(features, averaged=False)

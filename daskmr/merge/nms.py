@@ -17,12 +17,12 @@ class Nms(Rules):
     __hash__ = Rules.__hash__
 
     def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
-        """Pairs of rows in conflict."""
-        found = self.scene(features).conflicts(np.arange(len(features)))
-        return ((one, other) for one, other, _ in found)
+        """Return pairs of rows in conflict."""
+        conflicts = self.scene(features).conflicts(np.arange(len(features)))
+        return ((one, other) for one, other, _ in conflicts)
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """The surviving rows, in canonical order."""
+        """Return the surviving rows, in canonical order."""
         order = self.order(features)
         kept = self.scene(features, order).survivors(np.arange(len(order)))
-        return self.limited(features.iloc[np.sort(order[kept])])
+        return self.limit(features.iloc[np.sort(order[kept])])

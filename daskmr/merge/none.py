@@ -15,18 +15,18 @@ class KeepAll:
 
     @property
     def reach_px(self) -> None:
-        """No feature has an influence on another."""
+        """None: no feature influences another."""
         return
 
     @property
     def max_count(self) -> None:
-        """Any number."""
+        """None: any number."""
         return
 
     def links(self, _features: gpd.GeoDataFrame) -> Iterator[Pairs]:
-        """None."""
+        """Return no pairs."""
         return iter(())
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """All rows, in canonical order; the content hash decides where that leaves a choice."""
+        """Return all rows, in canonical order; ties are in the order of the content hash."""
         return in_order(features.sort_values("feature_id", kind="stable"))

@@ -14,12 +14,12 @@ class Wbf(TeamRules):
     Boxes are averaged with their scores as weights (Solovyev et al. 2021,
     doi:10.1016/j.imavis.2021.104117). Unlike there, features join by their overlap with the best
     one and not with a mean that moves, which would make the order of arrival matter; and the score
-    stays the best one, since how many tiles saw an object says nothing of it. Good for repeated
-    views of whole objects; where edges of tiles cut objects off, use ``edge_aware``.
+    stays the best one, since the number of tiles that show an object is no evidence. Good for
+    repeated views of whole objects; where edges of tiles cut objects, use ``edge_aware``.
     """
 
     __hash__ = Rules.__hash__
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """One row for each object, in canonical order."""
-        return self.joined(features, averaged=True)
+        """Return one row for each object, in canonical order."""
+        return self.join(features, averaged=True)

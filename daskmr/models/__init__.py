@@ -1,4 +1,7 @@
-"""Built-in models, picked by name: for trying a pipeline out, for tests, and one real detector."""
+"""Built-in models, selected by name: models for tests and demonstrations, and one detector.
+
+`build` creates a model from its name and options; `server` serves the models over HTTP.
+"""
 
 from collections.abc import Mapping
 
@@ -15,34 +18,34 @@ MODELS: Registry[Model] = Registry(
         "flood": "daskmr.models.flood:Flood",
     },
 )
-"""Models by name; other packages add theirs by the entry-point group ``daskmr.model``."""
+"""Models by name; other packages register theirs in the entry-point group ``daskmr.model``."""
 
-_OF_THE_SERVER = frozenset({"model_selection", "mock_latency_mean", "mock_latency_std"})
+_SERVER_ATTRIBUTES = frozenset({"model_selection", "mock_latency_mean", "mock_latency_std"})
 
 
 def build(name: str, attributes: str | Mapping[str, object] = "") -> Model:
-    """The model of a name with its options.
+    """Return a built-in model by name, with options.
 
     Parameters
     ----------
     name
         One of `MODELS`.
     attributes
-        Options, or Model Runner's custom attributes (``flood_volume=50,seed=7``). The attributes
-        that speak to a model server are passed over.
+        Options, or Model Runner's custom attributes (``flood_volume=50,seed=7``). Attributes for a
+        model server are ignored.
 
     Raises
     ------
     RequestError
         When the name or an option is unknown, or a value is not of its type.
     """
-    given = parse_attributes(attributes) if isinstance(attributes, str) else attributes
-    options = {key: value for key, value in given.items() if key not in _OF_THE_SERVER}
+    fields = parse_attributes(attributes) if isinstance(attributes, str) else attributes
+    options = {key: value for key, value in fields.items() if key not in _SERVER_ATTRIBUTES}
     return MODELS.build(name, options)
 
 
 def parse_attributes(text: str) -> dict[str, str]:
-    """Custom attributes as a dict.
+    """Return custom attributes as a dict.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The bytes of a tile back to pixels, in a model server; tiles are not trusted."""
+"""Decode the bytes of a tile to pixels, in a model server; tiles are not trusted."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.session import DummySession
 
-from daskmr.core.imagery import Pixels
+from daskmr.core.imagery import SAR_AS_BANDS, Pixels
 
 MAX_BYTES: Final = 512 * 2**20
 """Most bytes that the pixels of one tile may take."""
@@ -34,13 +34,13 @@ _QUIET: Final = ("ignore", None, NotGeoreferencedWarning, re.compile(re.escape(_
 
 
 class TileError(ValueError):
-    """The bytes are no tile that a model could look at."""
+    """The bytes cannot be decoded to pixels."""
 
 
 def read_tile(body: bytes) -> Pixels:
-    """Pixels of an encoded tile, told apart by its first bytes.
+    """Return the pixels of an encoded tile, whose format is detected by its first bytes.
 
-    NumPy, GeoTIFF, PNG, JPEG, JPEG 2000 or NITF.
+    Formats: NumPy, GeoTIFF, PNG, JPEG, JPEG 2000, NITF.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read_tile(body: bytes) -> Pixels:
 
 
 def _read_npy(body: bytes) -> Pixels:
-    # numpy allocates what the header asks for before it looks for the data.
+    # numpy allocates the array of the header before it reads the data.
     stream = io.BytesIO(body)
     try:
         version = np.lib.format.read_magic(stream)
@@ -78,15 +78,15 @@ def _read_npy(body: bytes) -> Pixels:
 
 
 def _read_raster(body: bytes, driver: str) -> Pixels:
-    # Most tiles lie nowhere on the ground. The filter is for this module alone and stays, because
+    # Most tiles have no georeferencing. The filter is for this module alone and stays, because
     # warnings.catch_warnings is not safe in threads.
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", category=_QUIET[2], module=_QUIET[3].pattern)
     try:
         with (
-            rasterio.Env(session=DummySession(), GDAL_PAM_ENABLED="NO"),
+            rasterio.Env(session=DummySession(), GDAL_PAM_ENABLED="NO", **SAR_AS_BANDS),
             MemoryFile(body) as file,
-            DatasetReader(file.name, driver=driver) as dataset,  # no other driver may look at it
+            DatasetReader(file.name, driver=driver) as dataset,  # no other driver may open it
         ):
             for dtype in dataset.dtypes:
                 _check((dataset.count, dataset.height, dataset.width), np.dtype(dtype))
@@ -98,7 +98,7 @@ def _read_raster(body: bytes, driver: str) -> Pixels:
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
-    """Refuse what is not a picture, or too much of one."""
+    """Raise when the shape or type is not that of an image, or it is too large."""
     if len(shape) not in {2, 3} or min(shape) < 1 or dtype.kind not in "biufc":
         msg = f"an array of shape {shape} and type {dtype} is no image"
         raise TileError(msg)

@@ -1,4 +1,4 @@
-"""What a built-in model is, and the words its answers are written in."""
+"""The protocol of built-in models, and the features of their answers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol
@@ -13,10 +13,10 @@ class Model(Protocol):
     """
 
     thread_safe: ClassVar[bool]
-    """Whether many threads may call `detect` of one instance at once."""
+    """True if many threads may call `detect` of one instance at once."""
 
     def detect(self, pixels: Pixels) -> object:
-        """What `daskmr.decode.answers.decode` reads: a FeatureCollection, in tile pixels.
+        """Return an answer that `daskmr.decode.answers.decode` reads, such as a FeatureCollection.
 
         Parameters
         ----------
@@ -30,15 +30,15 @@ class Model(Protocol):
         """
 
 
-class ModelFault(Exception):  # noqa: N818  the fault is the model's; it is answered, not a bug here
-    """The model refuses or fails one tile.
+class ModelFault(Exception):  # noqa: N818  an answer of the model, not an error of this program
+    """A model has refused one tile, or failed on it.
 
     Parameters
     ----------
     status
         HTTP status that a server of the model answers with.
     message
-        What went wrong.
+        Description of the failure.
     """
 
     def __init__(self, status: int, message: str = "the model failed") -> None:
@@ -50,16 +50,16 @@ class ModelFault(Exception):  # noqa: N818  the fault is the model's; it is answ
         return f"HTTP {self.status}: {self.message}"
 
 
-def collection(properties: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """A FeatureCollection in Model Runner's form: the shapes are properties, in tile pixels."""
+def feature_collection(properties: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a FeatureCollection in Model Runner's form: shapes are properties, in tile pixels."""
     return {
         "type": "FeatureCollection",
         "features": [
-            {"type": "Feature", "geometry": None, "properties": said} for said in properties
+            {"type": "Feature", "geometry": None, "properties": fields} for fields in properties
         ],
     }
 
 
-def classified(iri: str, score: float) -> list[dict[str, Any]]:
-    """`featureClasses` of one class."""
+def feature_class(iri: str, score: float) -> list[dict[str, Any]]:
+    """Return `featureClasses` of one class."""
     return [{"iri": iri, "score": score}]

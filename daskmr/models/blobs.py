@@ -1,9 +1,9 @@
-"""A detector of small compact objects, brighter or darker than what is around them.
+"""A detector of small compact objects that are brighter or darker than their surroundings.
 
-A difference of two Gaussians answers most where a blob of the wanted size is centred. Each local
-maximum of the answer is a candidate; a patch around it tells the level of the ground, which pixels
-belong to the object (those above half its height over the ground), and so its box. What runs out
-of the patch, such as a road or the edge of a field, is no small object.
+The response of a difference of two Gaussians is largest at the centre of a blob of the configured
+size. Each local maximum is a candidate; a patch around it gives the level of the ground, the pixels
+of the object (those above half its height over the ground), and so its box. Objects that extend
+beyond the patch, such as a road or the edge of a field, are not small.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from daskmr.core.boxes import Boxes, iou
 from daskmr.core.imagery import Pixels
-from daskmr.models.base import classified, collection
+from daskmr.models.base import feature_class, feature_collection
 from daskmr.registry import plugin
 
 _Grey = NDArray[np.float32]
@@ -24,9 +24,9 @@ _Grey = NDArray[np.float32]
 _SIGNS = {"bright": np.float32(1), "dark": np.float32(-1)}
 _WIDER = 1.6  # ratio of the Gaussians; the difference is then near the Laplacian (Marr, Hildreth)
 _SIGMA = 1.4826  # standard deviation of a normal distribution, in median absolute deviations
-_STEP = 3  # every so many pixels are enough to know the noise
+_STEP = 3  # sampling step, pixels, to estimate the noise
 _ROUNDING = 1e-5  # of the largest grey: what float32 filters leave on constant ground
-_MORE = 4  # candidates looked at, for each object wanted
+_MORE = 4  # candidates for each of `max_objects`
 _PATCH, _GROUND, _CORE = 1.6, 1.2, 0.15  # radii in object sizes: patch, ring of ground, summit
 _STANDS_OUT = 2.0  # height over the ground, in answers of the filter: 3 for a disc of its size
 _CALM_PX = 0.7  # sigma that quiets single pixels before outlines are drawn
@@ -43,38 +43,38 @@ class Blobs:
     thread_safe: ClassVar[bool] = True
 
     size_px: Annotated[float, Field(ge=2, le=100)] = 10.0
-    """Diameter of the objects, pixels; half and twice as large are found too."""
+    """Diameter of the objects, pixels; half and twice this size are detected as well."""
     threshold: Annotated[float, Field(gt=0)] = 8.0
     """Least contrast, in standard deviations of the filtered tile (robust)."""
     polarity: Literal["bright", "dark", "both"] = "both"
     """Objects brighter than the ground, darker, or both."""
     max_objects: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Most objects in one tile; those of least contrast are left out."""
+    """Largest number of objects in one tile; those of least contrast are left out."""
 
     def detect(self, pixels: Pixels) -> dict[str, Any]:
-        """Boxes of the objects, those of highest score first.
+        """Return the boxes of the objects, highest score first.
 
         The score is ``c / (c + threshold)`` of the contrast c in standard deviations: 0.5 at the
-        threshold, and near 1 for what nobody overlooks.
+        threshold, and near 1 for obvious objects.
         """
         grey = _grey(pixels)
         answer, noise = self._filtered(grey)
-        said: list[dict[str, Any]] = []
+        features: list[dict[str, Any]] = []
         for name, sign in _SIGNS.items():
             if self.polarity in {name, "both"}:
                 boxes, contrast = self._objects(sign * grey, sign * answer, noise)
                 contrast /= noise
                 scores = contrast / (contrast + self.threshold)
-                said += [
-                    {"imageBBox": box, "featureClasses": classified(f"{name}_object", score)}
+                features += [
+                    {"imageBBox": box, "featureClasses": feature_class(f"{name}_object", score)}
                     for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
                 ]
-        said.sort(key=lambda one: -float(one["featureClasses"][0]["score"]))
-        return collection(said[: self.max_objects])
+        features.sort(key=lambda feature: -float(feature["featureClasses"][0]["score"]))
+        return feature_collection(features[: self.max_objects])
 
     def _filtered(self, grey: _Grey) -> tuple[_Grey, float]:
-        """Difference of Gaussians, and its standard deviation without the objects."""
-        sigma = self.size_px / np.sqrt(8)  # a disc answers most to a Laplacian of radius / sqrt 2
+        """Return the difference of Gaussians, and its standard deviation without the objects."""
+        sigma = self.size_px / np.sqrt(8)  # a disc responds most to a Laplacian of radius / sqrt 2
         inner = ndimage.gaussian_filter(grey, sigma / np.sqrt(_WIDER), truncate=3)
         answer: _Grey = inner - ndimage.gaussian_filter(grey, sigma * np.sqrt(_WIDER), truncate=3)
         sample = answer[::_STEP, ::_STEP]
@@ -85,7 +85,7 @@ class Blobs:
     def _objects(
         self, grey: _Grey, answer: _Grey, noise: float
     ) -> tuple[Boxes, NDArray[np.float64]]:
-        """Boxes of bright objects and the filter's answer there, highest first."""
+        """Return the boxes of bright objects and the filter's response there, highest first."""
         highest = ndimage.maximum_filter(answer, size=2 * int(self.size_px / 2) + 1)
         rows, cols = np.nonzero((answer == highest) & (answer > self.threshold * noise))
         answers = answer[rows, cols].astype(np.float64)
@@ -99,7 +99,7 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Peaks:
-    """Local maxima of the filter's answer, N of them."""
+    """N local maxima of the filter's response."""
 
     rows: NDArray[np.intp]
     cols: NDArray[np.intp]
@@ -107,9 +107,9 @@ class _Peaks:
 
 
 def _grey(pixels: Pixels) -> _Grey:
-    """Mean of the first three bands; the modulus of complex pixels; the median for what is NaN."""
+    """Return the mean of the first three bands; the modulus if complex, the median for NaN."""
     bands = np.abs(pixels[:3]) if np.iscomplexobj(pixels) else pixels[:3]
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart right below
+    with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are replaced below
         grey: _Grey = bands.mean(axis=0, dtype=np.float32)
     known = np.isfinite(grey)
     if not known.all():
@@ -118,7 +118,7 @@ def _grey(pixels: Pixels) -> _Grey:
 
 
 def _outlines(grey: _Grey, peaks: _Peaks, size_px: float) -> Boxes:
-    """Boxes of the bright objects that peaks stand on; NaN for what is not compact."""
+    """Return the boxes of the bright objects at the peaks; NaN for objects that are not compact."""
     half = int(np.ceil(_PATCH * size_px))
     # Mirrored at the edge of the tile, as the filters do: an object cut there stays compact.
     padded = np.pad(ndimage.gaussian_filter(grey, _CALM_PX), half, mode="symmetric")
@@ -183,7 +183,7 @@ def _crossings(
 
 
 def _distinct(boxes: Boxes) -> list[int]:
-    """Indices of boxes, each the first of those that share its object."""
+    """Return indices of boxes, each the first of those that share its object."""
     kept: list[int] = []
     for index, box in enumerate(boxes):  # each depends on those kept before it
         rivals = boxes[kept]

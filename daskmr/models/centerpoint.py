@@ -1,10 +1,10 @@
-"""One object in every tile, always at the same place: to see a pipeline work end to end."""
+"""A model that detects one object at the same place of every tile, for end-to-end tests."""
 
 from math import sqrt
 from typing import Any, ClassVar
 
 from daskmr.core.imagery import Pixels
-from daskmr.models.base import classified, collection
+from daskmr.models.base import feature_class, feature_collection
 from daskmr.registry import plugin
 
 _BOX = 0.1  # half a side of the box, of the tile's
@@ -21,10 +21,10 @@ class Centerpoint:
     thread_safe: ClassVar[bool] = True
 
     enable_segmentation: bool = True
-    """Whether the object has a hexagon beside its box; a point at the origin otherwise."""
+    """True for a hexagon in addition to the box; else the geometry is a point at the origin."""
 
     def detect(self, pixels: Pixels) -> dict[str, Any]:
-        """One ``sample_object`` of score 1.
+        """Return one ``sample_object`` with score 1.
 
         Examples
         --------
@@ -35,10 +35,10 @@ class Centerpoint:
         """
         height, width = pixels.shape[-2:]
         low, high = 0.5 - _BOX, 0.5 + _BOX
-        said = {
+        properties = {
             "imageGeometry": self._geometry(height, width),
             "imageBBox": [low * width, low * height, high * width, high * height],
-            "featureClasses": classified("sample_object", 1.0),
+            "featureClasses": feature_class("sample_object", 1.0),
             "modelMetadata": {
                 "modelName": "centerpoint",
                 "ontologyName": "sample_ontology",
@@ -46,7 +46,7 @@ class Centerpoint:
                 "classification": "none",
             },
         }
-        return collection([said])
+        return feature_collection([properties])
 
     def _geometry(self, height: int, width: int) -> dict[str, Any]:
         if not self.enable_segmentation:

@@ -1,4 +1,4 @@
-"""A model that fails by the colour of the tile: to see what a pipeline makes of failures."""
+"""A model that fails depending on the colour of the tile, to test the handling of failures."""
 
 import time
 from http import HTTPStatus
@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from daskmr.core.imagery import Pixels
-from daskmr.models.base import ModelFault, classified, collection
+from daskmr.models.base import ModelFault, feature_class, feature_collection
 from daskmr.registry import plugin
 
 _BRIGHT, _HALF, _DARK = 200.0, 100.0, 50.0  # of 255
@@ -16,15 +16,15 @@ _BRIGHT, _HALF, _DARK = 200.0, 100.0, 50.0  # of 255
 
 @plugin
 class Failure:
-    """Fail red, green, purple and blue tiles, each in its own way; answer all others."""
+    """A model that fails in different ways for red, green, purple and blue tiles."""
 
     thread_safe: ClassVar[bool] = True
 
     delay_s: Annotated[float, Field(ge=0, le=600)] = 5.0
-    """Seconds that a blue tile takes before it is given up."""
+    """Seconds before a blue tile is answered with HTTP 408."""
 
     def detect(self, pixels: Pixels) -> dict[str, Any] | str:
-        """One ``test_object``, unless the mean colour of the tile asks for a failure.
+        """Return one ``test_object``, or fail depending on the mean colour of the tile.
 
         Red: HTTP 500. Green: text that is not JSON. Purple: a FeatureCollection with a key that
         does not belong there. Blue: a wait, then HTTP 408.
@@ -38,13 +38,15 @@ class Failure:
         if colour == "green":
             return '{"type": "FeatureCollection", "features": [{"type": "Feature", '
         if colour == "purple":
-            return {**collection([]), "invalid_key": "invalid_value"}
+            return {**feature_collection([]), "invalid_key": "invalid_value"}
         box = [100.0, 100.0, 200.0, 200.0]
-        return collection([{"imageBBox": box, "featureClasses": classified("test_object", 1.0)}])
+        return feature_collection(
+            [{"imageBBox": box, "featureClasses": feature_class("test_object", 1.0)}]
+        )
 
 
 def _colour(pixels: Pixels) -> str:
-    """Name of the mean colour of the first three bands; a single band is grey."""
+    """Return the name of the mean colour of the first three bands; fewer bands are grey."""
     if pixels.shape[0] < 3:  # noqa: PLR2004
         return "grey"
     levels = np.abs(pixels[:3]).mean(axis=(1, 2), dtype=np.float64)

@@ -1,10 +1,10 @@
-"""A model server that speaks the container contract of SageMaker: ``/ping`` and ``/invocations``.
+"""A model server with the container API of SageMaker: ``/ping`` and ``/invocations``.
 
-The request picks the model and its options by custom attributes::
+The custom attributes of a request select the model and its options::
 
     X-Amzn-SageMaker-Custom-Attributes: model_selection=flood,flood_volume=50,mock_latency_mean=200
 
-``mock_latency_mean`` and ``mock_latency_std`` are milliseconds that an answer is held back.
+``mock_latency_mean`` and ``mock_latency_std`` delay an answer, milliseconds.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from http import HTTPStatus
 from math import isfinite
@@ -30,24 +30,24 @@ HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 """Request header of the custom attributes."""
 
 MAX_BODY = 64 * 2**20
-"""Most bytes of one encoded tile."""
+"""Largest size of an encoded tile, bytes."""
 
-_THREADS = 16  # a failing model sleeps in its thread: more than there are cores
+_THREADS = 16  # more than cores, since a failing model sleeps in its thread
 _SPREAD = 0.1  # standard deviation of the latency, of its mean
 _LONGEST_MS = 600_000.0
-_GRACE_S = 1.0  # for requests under way when the server stops
+_GRACE_S = 1.0  # for running requests when the server stops
 
 _DEFAULT: web.AppKey[str] = web.AppKey("default", str)
 _POOL: web.AppKey[ThreadPoolExecutor] = web.AppKey("pool", ThreadPoolExecutor)
 
 
 def make_app(default_model: str | None = None) -> web.Application:
-    """The server as an application.
+    """Return the server as an aiohttp application.
 
     Parameters
     ----------
     default_model
-        Model of requests that name none; without it they are refused.
+        Model for requests without ``model_selection``; None to refuse them.
 
     Raises
     ------
@@ -77,7 +77,7 @@ async def _invocations(request: web.Request) -> web.Response:
     """Answer one tile."""
     body = await request.read()
     try:
-        model, delay_s = _asked(request.headers.get(HEADER, ""), request.app[_DEFAULT])
+        model, delay_s = _requested_model(request.headers.get(HEADER, ""), request.app[_DEFAULT])
     except RequestError as error:
         return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
     loop = asyncio.get_running_loop()
@@ -87,8 +87,8 @@ async def _invocations(request: web.Request) -> web.Response:
     return answer
 
 
-def _asked(text: str, default: str) -> tuple[Model, float]:
-    """The model of the custom attributes, and the seconds to hold its answer back."""
+def _requested_model(text: str, default: str) -> tuple[Model, float]:
+    """Return the model of the custom attributes, and the delay of its answer, seconds."""
     attributes = parse_attributes(text)
     name = attributes.get("model_selection") or default
     if not name:
@@ -98,7 +98,7 @@ def _asked(text: str, default: str) -> tuple[Model, float]:
 
 
 def _answer(model: Model, body: bytes) -> web.Response:
-    """What the model says of one encoded tile; runs in a thread."""
+    """Return the response of a model to one encoded tile; runs in a thread."""
     try:
         answer = model.detect(read_tile(body))
     except TileError as error:
@@ -115,7 +115,7 @@ def _model(name: str, text: str) -> Model:
 
 
 def _latency_s(attributes: Mapping[str, str]) -> float:
-    """Seconds to hold an answer back, drawn from a normal distribution and never negative."""
+    """Return a delay in seconds, drawn from a normal distribution and never negative."""
     mean = _milliseconds(attributes, "mock_latency_mean", 0.0)
     spread = _milliseconds(attributes, "mock_latency_std", _SPREAD * mean)
     drawn = float(np.random.default_rng().normal(mean, spread))
@@ -129,14 +129,14 @@ def _milliseconds(attributes: Mapping[str, str], key: str, default: float) -> fl
     except ValueError:
         value = -1.0
     if not isfinite(value) or value < 0:
-        msg = f"custom attribute {key}={text!r} is no number of milliseconds"
+        msg = f"custom attribute {key}={text!r} is not a number of milliseconds"
         raise RequestError(msg)
     return value
 
 
 @asynccontextmanager
 async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """The base URL at which requests are taken for as long as the block runs."""
+    """Yield the base URL of the server, which stops at the end of the block."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
@@ -159,11 +159,11 @@ def serve(
     Parameters
     ----------
     model
-        Model of requests that name none.
+        Model for requests without ``model_selection``.
     host, port
-        Where to listen; port 0 takes a free one.
+        Address to listen on; port 0 selects a free one.
     ready
-        Called with the base URL once requests are taken.
+        Called with the base URL when the server accepts requests.
 
     Raises
     ------
@@ -177,7 +177,8 @@ def serve(
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with _listening(app, host, port) as url:
             ready(url)
             await stop.wait()
@@ -187,7 +188,7 @@ def serve(
 
 @contextmanager
 def running(model: str | None = None) -> Iterator[str]:
-    r"""A server on a free loopback port, in a thread of its own, for as long as the block runs.
+    r"""Run a server on a free loopback port, in a thread, until the end of the block.
 
     Yields
     ------
@@ -211,7 +212,7 @@ def running(model: str | None = None) -> Iterator[str]:
 
     with ThreadPoolExecutor(1, thread_name_prefix="model-server") as thread:
         task = thread.submit(asyncio.run, main())
-        task.add_done_callback(lambda done: _pass_on(done, started))
+        task.add_done_callback(lambda done: _forward_error(done, started))
         url, loop, stop = started.result()
         try:
             yield url
@@ -220,7 +221,7 @@ def running(model: str | None = None) -> Iterator[str]:
             task.result()
 
 
-def _pass_on(ended: Future[None], started: Future[Any]) -> None:
-    """Tell who waits for the start that there will be none."""
+def _forward_error(ended: Future[None], started: Future[Any]) -> None:
+    """Set the error of a server that has ended before it started."""
     if not started.done():
         started.set_exception(ended.exception() or RuntimeError("the server ended early"))

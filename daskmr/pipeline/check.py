@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from daskmr.errors import RequestError, UnreachableError
-from daskmr.pipeline.describe import lines, size
-from daskmr.pipeline.payload import fitting, limit
-from daskmr.pipeline.plan import Plan, make_plan
 from daskmr.pipeline.probe import Sample, probe
-from daskmr.pipeline.settings import Settings
+from daskmr.planning.make_plan import make_plan
+from daskmr.planning.payload import fitting, limit
+from daskmr.planning.plan import Plan
+from daskmr.planning.settings import Settings
+from daskmr.views.text import lines, size
 
 _HINTS = {
     "BAD_RESPONSE": "if the model answers in another convention, name it: --answer-format",
@@ -37,12 +38,12 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What came of one tile."""
+    """Outcome of one tile that was sent to a model."""
 
     plan: Plan
-    """How it was sent."""
+    """The plan of the tile."""
     sample: Sample
-    """How it went."""
+    """Its outcome."""
 
     @property
     def is_well(self) -> bool:
@@ -57,34 +58,35 @@ class Check:
         return 0 if self.is_well else 1
 
     def rows(self) -> list[tuple[str, str]]:
-        """What to tell, as names and values."""
+        """Return the outcome as names and values."""
         plan, sample = self.plan, self.sample
-        found = [("model", plan.model.name), ("tile", _described(plan))]
+        rows = [("model", plan.model.name), ("tile", _described(plan))]
         if plan.is_remote:
-            found.append(("payload", _payload(plan, sample)))
+            rows.append(("payload", _payload(plan, sample)))
         outcome = f"failed: {sample.reason}" if sample.reason else "answered"
         calls = "1 call" if sample.attempts == 1 else f"{sample.attempts} calls"
-        found.append(("status", f"{outcome} in {sample.seconds * 1000:,.0f} ms, {calls}"))
+        rows.append(("status", f"{outcome} in {sample.seconds * 1000:,.0f} ms, {calls}"))
         if sample.reason:
-            found.append(("message", " ".join(sample.message.split())))
+            rows.append(("message", " ".join(sample.message.split())))
         else:
-            told = ", ".join(
+            labels = ", ".join(
                 f"{n:,} x {label or '(no label)'}" for label, n in sample.labels.items()
             )
-            found.append(("features", f"{sample.labels.total():,}" + (f": {told}" if told else "")))
-        found.extend(("dropped", f"{n:,} x {reason}") for reason, n in sample.dropped.items())
-        found.extend(("hint", hint) for hint in self.hints())
-        return found
+            total = f"{sample.labels.total():,}"
+            rows.append(("features", f"{total}: {labels}" if labels else total))
+        rows.extend(("dropped", f"{n:,} x {reason}") for reason, n in sample.dropped.items())
+        rows.extend(("hint", hint) for hint in self.hints())
+        return rows
 
     def hints(self) -> list[str]:
-        """What to change."""
-        found = [_HINTS[self.sample.reason]] if self.sample.reason in _HINTS else []
+        """Return what to change."""
+        rows = [_HINTS[self.sample.reason]] if self.sample.reason in _HINTS else []
         if self.sample.dropped:
-            found.append("answer in tile pixels: x right, y down, (0, 0) the outer corner")
-        return found
+            rows.append("answer in tile pixels: x right, y down, (0, 0) the outer corner")
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         sample = self.sample
         return {
             "model": self.plan.model.name,
@@ -146,7 +148,7 @@ def _described(plan: Plan) -> str:
 
 
 def _noise(settings: Settings, pixels: str) -> Any:
-    """An image of one tile of noise, the same every time."""
+    """Return an image of one tile of noise, the same every time."""
     import xarray as xr
 
     bands, _, name = pixels.partition("x")

@@ -1,31 +1,30 @@
-"""A few tiles sent ahead: does the model answer, how fast, and so how long will the job take."""
+"""Probe a model with a few tiles, and estimate the time and price of the job."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from daskmr.core.effort import Stopwatch
 from daskmr.core.features import Detections
 from daskmr.core.grid import Region, Tile
+from daskmr.core.timings import Stopwatch
+from daskmr.dispatch.model_call import model_call
 from daskmr.errors import DaskmrError, EndpointError
-from daskmr.pipeline.calls import Calls, LocalCalls, RemoteCalls
-from daskmr.pipeline.capacity import asking
-from daskmr.pipeline.job import Asking
-
-if TYPE_CHECKING:
-    from daskmr.pipeline.plan import Plan
+from daskmr.planning.plan import Plan
+from daskmr.views.text import duration
+from daskmr.worker.inference import Calls, LocalCalls, RemoteCalls
+from daskmr.worker.task import ModelCall
 
 _PATIENCE_S = 5.0
-"""Who tries out does not wait long for an endpoint that is away."""
+"""A probe does not wait long for an endpoint that is unreachable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How one tile went that was sent ahead."""
+    """Outcome of one probed tile."""
 
     row: int
     """First pixel row of the tile, in the full image."""
@@ -38,7 +37,7 @@ class Sample:
     attempts: int
     """Calls that were made."""
     reason: str = ""
-    """Why it failed; empty when it succeeded."""
+    """Reason of the failure; empty for a success."""
     message: str = ""
     """The same as a sentence."""
     labels: Counter[str] = field(default_factory=Counter)
@@ -47,14 +46,14 @@ class Sample:
     """Features that could not be used, by reason."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {"labels": dict(self.labels), "dropped": dict(self.dropped)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a job will take, from a few of its tiles."""
+    """Expected time and price of a job, from a few of its tiles."""
 
     samples: Sequence[Sample]
     """The tiles."""
@@ -63,7 +62,7 @@ class Estimate:
     concurrency: int
     """Calls in flight that it was reckoned with."""
     price_per_hour: float | None = None
-    """What an hour of the endpoint costs."""
+    """Price of an hour of the endpoint."""
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -87,8 +86,26 @@ class Estimate:
         low, high = self.seconds
         return low / 3600 * self.price_per_hour, high / 3600 * self.price_per_hour
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the estimate as names and values."""
+        samples = self.samples
+        well = sorted(sample.seconds * 1000 for sample in samples if not sample.reason)
+        answered = f"{len(well)} of {len(samples)} tiles answered"
+        if well:
+            answered += f", in {well[0]:,.0f} to {well[-1]:,.0f} ms"
+        rows = [("probe", answered)]
+        rows.extend(("failed", f"{s.reason}: {s.message}") for s in samples if s.reason)
+        if self.seconds is not None:
+            low, high = (duration(value) for value in self.seconds)
+            calls = f"{self.concurrency} in flight"
+            rows.append(("time", f"{low} to {high} for {self.n_tiles:,} tiles, {calls}"))
+        if self.price is not None:
+            low, high = (f"{value:,.2f}" for value in self.price)
+            rows.append(("price", f"{low} to {high}"))
+        return rows
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "samples": [sample.as_dict() for sample in self.samples],
             "tiles": self.n_tiles,
@@ -98,8 +115,8 @@ class Estimate:
         }
 
 
-def probe(plan: "Plan", n: int, *, price_per_hour: float | None = None) -> Estimate:
-    """Send tiles that are spread over a plan's image, one after the other, from this process.
+def probe(plan: Plan, n: int, *, price_per_hour: float | None = None) -> Estimate:
+    """Send tiles spread over a plan's image to its model, one by one, from this process.
 
     Parameters
     ----------
@@ -115,7 +132,7 @@ def probe(plan: "Plan", n: int, *, price_per_hour: float | None = None) -> Estim
     DaskmrError
         When the endpoint cannot be asked at all.
     """
-    ask = asking(plan)
+    ask = model_call(plan)
     patience_s = min(ask.terms.patience_s, _PATIENCE_S)
     ask = replace(ask, terms=replace(ask.terms, patience_s=patience_s), max_batch=1)
     samples = [_sampled(plan, ask, tile) for tile in _spread(plan, n)]
@@ -127,27 +144,27 @@ def probe(plan: "Plan", n: int, *, price_per_hour: float | None = None) -> Estim
     )
 
 
-def _spread(plan: "Plan", n: int) -> list[Tile]:
-    """Tiles at even distances in the order of the grid."""
+def _spread(plan: Plan, n: int) -> list[Tile]:
+    """Return tiles at even distances in the order of the grid."""
     places = np.argwhere(plan.selection.mask)
     n = min(n, len(places))
     picked = ((np.arange(n) + 0.5) / max(1, n) * len(places)).astype(int)
     return [_tile(plan, row, col) for row, col in places[picked].tolist()]
 
 
-def _tile(plan: "Plan", row: int, col: int) -> Tile:
+def _tile(plan: Plan, row: int, col: int) -> Tile:
     only = Region(row=0, col=0, rows=range(row, row + 1), cols=range(col, col + 1))
     return next(plan.regions.grid.tiles(only))
 
 
 @dataclass
-class _Seen:
-    """A `TileLedger` of one tile."""
+class _Outcome:
+    """Collects the outcome of one tile."""
 
     sample: dict[str, Any] = field(default_factory=dict)
 
     def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
-        """It succeeded."""
+        """Record a success."""
         self.sample |= {
             "attempts": attempts,
             "labels": Counter(detections.labels),
@@ -155,12 +172,12 @@ class _Seen:
         }
 
     def failed(self, tile: Tile, error: DaskmrError, attempts: int) -> None:
-        """It failed."""
+        """Record a failure."""
         reason = error.reason if isinstance(error, EndpointError) else type(error).__name__
         self.sample |= {"attempts": attempts, "reason": reason, "message": str(error)}
 
 
-def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
+def _sampled(plan: Plan, ask: ModelCall, tile: Tile) -> Sample:
     window = tile.window
     whole = plan.image.measured().data
     pixels = np.asarray(
@@ -168,11 +185,11 @@ def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
             y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)
         ).values
     )
-    seen = _Seen()
+    outcome = _Outcome()
     n_bytes = len(ask.encoded(pixels, window)) if ask.is_remote else 0
-    calls: Calls = LocalCalls(ask, seen, Stopwatch())
+    calls: Calls = LocalCalls(ask, outcome, Stopwatch())
     if ask.is_remote:
-        calls = RemoteCalls(ask, seen, Stopwatch(), check=_nothing, stalled=_nothing)
+        calls = RemoteCalls(ask, outcome, Stopwatch(), check=_nothing, stalled=_nothing)
     started = perf_counter()
     with calls:
         calls.start(tile, pixels)
@@ -181,7 +198,7 @@ def _sampled(plan: "Plan", ask: Asking, tile: Tile) -> Sample:
         col=window.col,
         seconds=perf_counter() - started,
         payload_bytes=n_bytes,
-        **seen.sample,
+        **outcome.sample,
     )
 
 

@@ -1,7 +1,10 @@
-"""The service: messages become requests, requests become jobs, and nothing is lost on the way.
+"""The listener: receives messages, runs their requests and deletes each when its request ended.
 
-A message is deleted only once its request has ended, or is safe in the store without it. Whatever
-else happens it comes back: to this process or to another, which finds in the store how far it came.
+A message is deleted only once its request has ended, or is detached in the store. In any other case
+SQS delivers it again, to this process or another, which continues from the records of the store.
+
+Our own: consumers such as Celery's and boto's own samples delete or extend a message by the time a
+handler takes; these jobs take hours, outlive processes, and end by a record in the store.
 """
 
 import asyncio
@@ -13,6 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenacity import retry_if_exception_type
+
 from daskmr.core.events import Status, StatusEvent
 from daskmr.core.request import ImageRequest
 from daskmr.errors import (
@@ -23,252 +28,263 @@ from daskmr.errors import (
     RequestError,
     StoreError,
 )
-from daskmr.service.clerk import Clerk, Ending
-from daskmr.service.inbox import Inbox, Message
+from daskmr.planning.from_request import read_request
+from daskmr.service.request_runner import RequestEnd, RequestRunner
+from daskmr.service.retries import retries
+from daskmr.service.sqs import Message, RequestQueue
 from daskmr.service.threads import in_thread
-from daskmr.status import Shelf
+from daskmr.status import EventStore
 from daskmr.store import JobFolder
-from daskmr.store.places import place
+from daskmr.store.object_store import object_store
 
 log = logging.getLogger(__name__)
 LOOK_AHEAD = 50
-"""Requests that may wait beside those that run."""
+"""Maximal number of requests that wait beside those that run."""
 HAND_OVER_S = 11 * 3600.0
-"""Seconds after which a message is given up, an hour before the queue would take it away."""
+"""Seconds after which a message is deleted and its request detached, an hour before SQS's limit of
+12 hours of visibility timeout."""
 _POLL_S = 10
 _TEND_S = 5.0
 _SCAN_S = 60.0
-_SAY_S = 5.0
-_MOST_REST_S = 60.0
-Act = Callable[[], Awaitable[None]]
+_DELIVER_S = 5.0
+Task = Callable[[], Awaitable[None]]
 OnMessage = Callable[[Message], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(kw_only=True)
 class Listener:
-    """Takes messages from a queue until it is told to stop; lives on one event loop."""
+    """Receives messages from a queue until `stop`; lives on one event loop."""
 
-    inbox: Inbox
+    queue: RequestQueue
     """The queue."""
-    clerk: Clerk
-    """Serves requests."""
+    runner: RequestRunner
+    """Runs requests."""
     once: bool = False
-    """Whether to end when the queue is empty and everything has ended."""
+    """Whether to end when the queue is empty and all requests have ended."""
     look_ahead: int = LOOK_AHEAD
-    """Requests that may wait beside those that run."""
+    """Maximal number of requests that wait beside those that run."""
     hand_over_s: float = HAND_OVER_S
-    """Seconds after which a message is given up."""
-    heard_at: float = 0.0
-    """When the queue last answered, on a clock that never goes back; 0 for never."""
-    _held: dict[str, Message] = field(default_factory=dict)
-    _served: "dict[str, asyncio.Future[Ending]]" = field(default_factory=dict)
+    """Seconds after which a message is deleted and its request detached."""
+    polled_at: float = 0.0
+    """Time of the queue's last answer, monotonic seconds; 0 for never."""
+    _messages: dict[str, Message] = field(default_factory=dict)
+    _requests: "dict[str, asyncio.Future[RequestEnd]]" = field(default_factory=dict)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
-    _owed: set[str] = field(default_factory=set)
+    _pending_events: set[str] = field(default_factory=set)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
-        """Take no more messages, and let all jobs go."""
+        """Receive no more messages and release all jobs."""
         self._stopped.set()
-        self.clerk.leave()
+        self.runner.stop()
 
-    async def stopped(self) -> None:
-        """Wait until it was told to stop."""
+    async def wait_for_stop(self) -> None:
+        """Wait until `stop` was called."""
         await self._stopped.wait()
 
     async def run(self) -> None:
         """Listen until `stop`, or until all is done (`once`)."""
-        beside = [
-            asyncio.ensure_future(self._every(self.inbox.visibility_s / 3, self._hold)),
-            asyncio.ensure_future(self._every(_TEND_S, self._tend)),
-            asyncio.ensure_future(self._every(_SCAN_S, self._scan)),
+        periodic = [
+            asyncio.ensure_future(self._repeat(self.queue.visibility_s / 3, self._extend)),
+            asyncio.ensure_future(self._repeat(_TEND_S, self._tend)),
+            asyncio.ensure_future(self._repeat(_SCAN_S, self._scan)),
         ]
         try:
             await self._listen()
             await asyncio.gather(*self._tasks)
         finally:
-            for task in beside:
+            for task in periodic:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await in_thread(self.clerk.courier.drain, _SAY_S)
-            await self._settle()
+            await asyncio.gather(*periodic, return_exceptions=True)
+            await in_thread(self.runner.status_dispatcher.drain, _DELIVER_S)
+            await self._clear_pending_events()
 
     @property
     def n_requests(self) -> int:
-        """Requests that have not ended."""
-        return len(self._served)
+        """Number of requests that have not ended."""
+        return len(self._requests)
 
     # -- messages ---------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """Take messages as long as there is room for their requests."""
-        rests = 0
+        """Receive messages while there is room for their requests."""
         while not self._stopped.is_set():
-            room = self.look_ahead + self.clerk.turns.balance.max_jobs - len(self._tasks)
+            room = self.look_ahead + self.runner.job_queue.scheduler.max_jobs - len(self._tasks)
             if room <= 0:
                 await asyncio.sleep(0.1)
                 continue
-            wait_s = 1 if self.once else _POLL_S
-            try:
-                messages = await in_thread(self.inbox.receive, room, wait_s)
-            except EndpointError as error:
-                log.warning("the queue does not answer: %s", error)
-                rests += 1
-                await self._rest(min(_MOST_REST_S, 0.5 * 2.0**rests))
-                continue
-            rests, self.heard_at = 0, time.monotonic()
+            messages = await self._receive(room)
             for message in messages:
-                self._held[message.id] = message
-                self._begin(self._attend(message))
+                self._messages[message.id] = message
+                self._start(self._process(message))
             if self.once and not messages and not self._tasks:
                 return
 
-    async def _attend(self, message: Message) -> None:
-        """Deal with one message, whatever it is; no other ever feels it."""
+    async def _receive(self, n: int) -> list[Message]:
+        """Receive up to *n* messages; pause and ask again while the queue does not answer."""
+        wait_s = 1 if self.once else _POLL_S
+        receive = retries(
+            retry_if_exception_type(EndpointError), sleep=self._pause, first_s=1.0,
+            text="the queue does not answer", stop=lambda _: self._stopped.is_set(),
+            retry_error_callback=lambda _: [],
+        )  # fmt: skip
+        messages: list[Message] = await receive(in_thread, self.queue.receive, n, wait_s)
+        self.polled_at = time.monotonic()
+        return messages
+
+    async def _process(self, message: Message) -> None:
+        """Process one message; an error leaves it in the queue and reaches no other message."""
         try:
-            await self._dealt_with(message)
+            await self._run_message(message)
         except HandedBackError:
-            await self._tried(self.inbox.release, message)
+            await self._try(self.queue.release, message)
         except DaskmrError as error:
             log.warning("message %s comes back: %s", message.id, error)
         except Exception:
             log.exception("message %s comes back", message.id)
         finally:
-            self._held.pop(message.id, None)
+            self._messages.pop(message.id, None)
 
-    async def _dealt_with(self, message: Message) -> None:
+    async def _run_message(self, message: Message) -> None:
         try:
-            request = ImageRequest.from_json(message.body)
-            self.clerk.allowance.check(request)
-            await in_thread(self.clerk.ledger.accept, request, asked_at=message.sent_at)
+            request = read_request(message.body)
+            self.runner.policy.check(request)
+            await in_thread(self.runner.requests.accept, request, requested_at=message.sent_at)
         except RequestError as error:
-            await self._refuse(message, error)
+            await self._reject(message, error)
             return
         for warning in request.warnings:
             log.info("job %s: %s", request.job_id, warning)
-        ending = await self._ending(request, message.sent_at)
-        if message.id not in self._held:
-            return  # given up long ago: the store has the request
-        if ending.is_refused:
-            await self._bury(message, ending.why)
-        await self._heard_by_all(JobFolder.at(self.clerk.ledger.store, request.job_ids[0]).place)
-        await self._tried(self.inbox.delete, message)
+        end = await self._run_request(request, message.sent_at)
+        if message.id not in self._messages:
+            return  # detached: the message was deleted before
+        if end.is_rejected:
+            await self._send_to_dlq(message, end.why)
+        await self._wait_for_events(self._folder(request.job_ids[0]))
+        await self._try(self.queue.delete, message)
 
-    async def _ending(self, request: ImageRequest, asked_at: float) -> Ending:
-        """How a request ends; at once when it has ended before."""
+    async def _run_request(self, request: ImageRequest, requested_at: float) -> RequestEnd:
+        """Return the end of a request: from its record, or by running it; never run it twice."""
         job_id = request.job_id
-        if job_id not in self._served:
-            over = await in_thread(self.clerk.ledger.ended, job_id)
-            if over is not None:
+        if job_id not in self._requests:
+            record = await in_thread(self.runner.requests.end_record, job_id)
+            if record is not None:
                 for name in request.job_ids:
-                    self.clerk.courier.resume(JobFolder.at(self.clerk.ledger.store, name).place)
-                return Ending.of(over)
-        if job_id not in self._served:
-            served = asyncio.ensure_future(self.clerk.serve(request, asked_at))
-            self._served[job_id] = served
-            served.add_done_callback(lambda _: self._served.pop(job_id, None))
-        return await asyncio.shield(self._served[job_id])
+                    self.runner.status_dispatcher.resume(self._folder(name))
+                return RequestEnd.from_record(record)
+        if job_id not in self._requests:
+            running = asyncio.ensure_future(self.runner.run(request, requested_at))
+            self._requests[job_id] = running
+            running.add_done_callback(lambda _: self._requests.pop(job_id, None))
+        return await asyncio.shield(self._requests[job_id])
 
-    async def _refuse(self, message: Message, error: RequestError) -> None:
-        """A message that will never become a job: keep it, say why, and take it off the queue."""
+    def _folder(self, job_id: str) -> EventStore:
+        return JobFolder.at(self.runner.requests.store, job_id).objects
+
+    async def _reject(self, message: Message, error: RequestError) -> None:
+        """Record a message that is no valid request, publish the reason and delete the message."""
         log.warning("message %s is refused: %s", message.id, " ".join(str(error).split()))
-        shelf = await in_thread(self.clerk.ledger.refuse, message.body)
-        if not isinstance(error, ConflictError):  # nothing bad is said of a job that has the name
-            self.clerk.courier.post(shelf, _refusal(message, error))
-        await self._bury(message, str(error))
-        await self._heard_by_all(shelf)
-        await self._tried(self.inbox.delete, message)
+        folder = await in_thread(self.runner.requests.reject, message.body)
+        if not isinstance(error, ConflictError):  # the job of that name is another one
+            self.runner.status_dispatcher.post(folder, _rejection(message, error))
+        await self._send_to_dlq(message, str(error))
+        await self._wait_for_events(folder)
+        await self._try(self.queue.delete, message)
 
-    async def _bury(self, message: Message, why: str) -> None:
-        if self.inbox.dead_letters:
-            await in_thread(self.inbox.bury, message, why)
+    async def _send_to_dlq(self, message: Message, reason: str) -> None:
+        if self.queue.dead_letters:
+            await in_thread(self.queue.send_to_dlq, message, reason)
 
-    async def _heard_by_all(self, shelf: Shelf) -> None:
-        """Wait a little until events were said; what is not is kept, and said later."""
-        end = time.monotonic() + _SAY_S
-        while not self.clerk.courier.has_said(shelf) and time.monotonic() < end:
+    async def _wait_for_events(self, folder: EventStore) -> None:
+        """Wait up to 5 s for the delivery of a folder's events; record it as pending after that."""
+        end = time.monotonic() + _DELIVER_S
+        while not self.runner.status_dispatcher.is_idle(folder) and time.monotonic() < end:
             await asyncio.sleep(0.02)
-        if not self.clerk.courier.has_said(shelf):
-            await in_thread(self.clerk.ledger.owe, shelf.url)
-            self._owed.add(shelf.url)
+        if not self.runner.status_dispatcher.is_idle(folder):
+            await in_thread(self.runner.requests.add_pending_events, folder.url)
+            self._pending_events.add(folder.url)
 
-    # -- beside them ------------------------------------------------------------------------------
+    # -- periodic tasks ---------------------------------------------------------------------------
 
-    async def _hold(self) -> None:
-        """Keep the messages of requests that have not ended; give those up that are too old."""
+    async def _extend(self) -> None:
+        """Extend the visibility of all messages; detach the requests of those that are too old."""
         now = time.monotonic()
-        old = [m for m in self._held.values() if now - m.received_at > self.hand_over_s]
+        old = [m for m in self._messages.values() if now - m.received_at > self.hand_over_s]
         for message in old:
             job_id = json.loads(message.body)["jobId"]
-            await in_thread(self.clerk.ledger.hand_over, job_id)
-            del self._held[message.id]
-            await self._tried(self.inbox.delete, message)
-        for message in await in_thread(self.inbox.hold, list(self._held.values())):
-            log.warning("message %s is with somebody else by now", message.id)
+            await in_thread(self.runner.requests.detach, job_id)
+            del self._messages[message.id]
+            await self._try(self.queue.delete, message)
+        messages = list(self._messages.values())
+        for message in await in_thread(self.queue.extend_visibility, messages):
+            log.warning("message %s was delivered to another consumer", message.id)
 
     async def _tend(self) -> None:
-        await in_thread(self.clerk.crew.tend)
-        await self.clerk.turns.refresh()
+        await in_thread(self.runner.cluster.tend)
+        await self.runner.job_queue.refresh()
 
     async def _scan(self) -> None:
-        """Go on with requests whose message was given up and that nobody runs."""
-        ledger = self.clerk.ledger
-        for url in set(await in_thread(ledger.owed)) - self._owed:
-            self._owed.add(url)
-            self.clerk.courier.resume(place(url))
-        await self._settle()
-        for job_id in await in_thread(ledger.handed):
-            found = await in_thread(ledger.request, job_id)
-            if found is not None and job_id not in self._served and not self._stopped.is_set():
-                self._begin(self._resumed(*found))
+        """Deliver pending events, and run detached requests that have not ended."""
+        requests = self.runner.requests
+        for url in set(await in_thread(requests.pending_events)) - self._pending_events:
+            self._pending_events.add(url)
+            self.runner.status_dispatcher.resume(object_store(url))
+        await self._clear_pending_events()
+        for job_id in await in_thread(requests.detached_names):
+            accepted = await in_thread(requests.request, job_id)
+            if accepted and job_id not in self._requests and not self._stopped.is_set():
+                self._start(self._resume(*accepted))
 
-    async def _settle(self) -> None:
-        """Forget events that were said late."""
-        for url in [url for url in self._owed if self.clerk.courier.has_said(place(url))]:
-            await in_thread(self.clerk.ledger.settle, url)
-            self._owed.discard(url)
+    async def _clear_pending_events(self) -> None:
+        """Clear the records of pending events that were delivered."""
+        is_idle = self.runner.status_dispatcher.is_idle
+        for url in [url for url in self._pending_events if is_idle(object_store(url))]:
+            await in_thread(self.runner.requests.clear_pending_events, url)
+            self._pending_events.discard(url)
 
-    async def _resumed(self, request: ImageRequest, asked_at: float) -> None:
+    async def _resume(self, request: ImageRequest, requested_at: float) -> None:
         try:
-            await self._ending(request, asked_at)
+            await self._run_request(request, requested_at)
         except DaskmrError as error:
             log.warning("job %s is left for later: %s", request.job_id, error)
 
-    async def _every(self, seconds: float, act: Act) -> None:
-        """Do something again and again, whether it succeeds or not."""
+    async def _repeat(self, interval_s: float, task: Task) -> None:
+        """Run *task* again and again; its errors are logged."""
+        name = getattr(task, "__name__", "").strip("_")
         while True:
             try:
-                await act()
+                await task()
             except (DaskmrError, OSError) as error:
-                log.warning("%s: %s", getattr(act, "__name__", "").strip("_"), error)
+                log.warning("%s: %s", name, error)
             except Exception:
-                log.exception("%s", getattr(act, "__name__", "").strip("_"))
-            await asyncio.sleep(seconds)
+                log.exception("%s", name)
+            await asyncio.sleep(interval_s)
 
-    async def _tried(self, act: OnMessage, message: Message) -> None:
-        """Tell the queue something of a message, which comes back when that is not heard."""
+    async def _try(self, call: OnMessage, message: Message) -> None:
+        """Call the queue for a message; after an error, SQS delivers the message again."""
         try:
-            await in_thread(act, message)
+            await in_thread(call, message)
         except (EndpointError, StoreError) as error:
             log.warning("message %s: %s", message.id, error)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
             return
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-def _refusal(message: Message, error: RequestError) -> StatusEvent:
-    """What is said of a message that is no request; its own name for the job, where it has one."""
+def _rejection(message: Message, error: RequestError) -> StatusEvent:
+    """Return the event of a rejected message, with the job id of its body if that is valid."""
     try:
-        said = json.loads(message.body)
-        name = str(said.get("jobId") or said.get("job_id") or "")
+        document = json.loads(message.body)
+        name = str(document.get("jobId") or document.get("job_id") or "")
     except (ValueError, AttributeError, RecursionError):
         name = ""
     return StatusEvent(

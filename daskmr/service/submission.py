@@ -1,36 +1,38 @@
-"""Requests on their way: to a queue, or to a driver on a Dask cluster."""
+"""Submission of requests to a queue, or to a driver on a Dask cluster."""
 
 import json
+import os
+import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from daskmr.core.report import JobStatus
+from daskmr.core.events import Status
 from daskmr.core.request import ImageRequest
+from daskmr.dispatch.cluster import connect_lasting
+from daskmr.endpoints import ENDPOINTS
 from daskmr.errors import DaskmrError, RequestError
-from daskmr.pipeline.cluster import lasting
-from daskmr.pipeline.requested import jobs
-from daskmr.pipeline.status import RUNNING, Watcher
-from daskmr.service.inbox import send
-from daskmr.service.ledger import Ledger
+from daskmr.lifecycle.job_state import INTERRUPTED, RUNNING, Watcher, final_status
+from daskmr.planning.from_request import calls_from_request, read_request
+from daskmr.planning.options import OPTIONS, default
+from daskmr.service.request_store import FAILURES, RequestStore
+from daskmr.service.sqs import send
 from daskmr.store import JobFolder
 
 _FIELDS = {
-    "tile_size": "imageProcessorTileSize",
-    "overlap": "imageProcessorTileOverlap",
-    "tile_format": "imageProcessorTileFormat",
-    "tile_compression": "imageProcessorTileCompression",
-    "roi": "regionOfInterest",
-    "parameters": "imageProcessorParameters",
-    "priority": "priority",
-}
+    option.name: option.request
+    for option in OPTIONS
+    if option.request and option.request != "postProcessing"
+} | {"priority": "priority"}
+_TILE_FORMAT = default("tile_format")
+"""What a job gets that names none; a request that names none gets Model Runner's NITF."""
 _SAGEMAKER = "sagemaker://"
 
 
-def described(image: str, model: str, options: Mapping[str, Any]) -> ImageRequest:
-    """The request that options of the command line mean.
+def request_from_options(image: str, model: str, options: Mapping[str, Any]) -> ImageRequest:
+    """Return the request that options of the command line describe.
 
     Parameters
     ----------
@@ -39,46 +41,45 @@ def described(image: str, model: str, options: Mapping[str, Any]) -> ImageReques
     model
         ``sagemaker://NAME[/VARIANT]`` or the URL of an HTTP endpoint.
     options
-        ``out``, and options of `daskmr.run` that a request can say.
+        ``out``, and options of `daskmr.run` that a request can carry.
 
     Raises
     ------
     RequestError
-        Names an option that a request cannot say, or one that is wrong.
+        Names an option that a request cannot carry, or one that is wrong.
     """
     left = dict(options)
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "jobId": left.pop("job_id", None) or uuid.uuid4().hex,
         "imageUrls": [image],
         "imageProcessor": _processor(model, left),
         "outputs": [_output(str(left.pop("out")))],
-        "imageProcessorTileFormat": "GTIFF",
+        "imageProcessorTileFormat": _TILE_FORMAT,
     }
     merging = _merging(left)
     if merging:
-        said["postProcessing"] = [{"step": "FEATURE_DISTILLATION", "algorithm": merging}]
+        fields["postProcessing"] = [{"step": "FEATURE_DISTILLATION", "algorithm": merging}]
     if isinstance(left.get("roi"), str) and left["roi"].lstrip().startswith("{"):
         left["roi"] = json.loads(left["roi"])
-    said |= {_FIELDS[name]: left.pop(name) for name in list(left) if name in _FIELDS}
+    fields |= {_FIELDS[name]: left.pop(name) for name in list(left) if name in _FIELDS}
     if left:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(left))
-        msg = f"{names}: a request cannot say that; see daskmr run"
+        msg = f"{', '.join(sorted(left))}: a request cannot carry that; see daskmr run"
         raise RequestError(msg)
-    return ImageRequest.from_json(said)
+    return read_request(fields)
 
 
 def _merging(left: dict[str, Any]) -> dict[str, Any]:
-    """How duplicates are merged, in the words of requests; empty when nothing was said."""
-    given = {name: left.pop(name) for name in ("merge", "iou", "merge_options") if name in left}
-    if not given:
+    """Return the merging in the words of requests; empty when no option names it."""
+    typed = {name: left.pop(name) for name in ("merge", "iou", "merge_options") if name in left}
+    if not typed:
         return {}
-    more = {to_camel(name): _parsed(v) for name, v in given.get("merge_options", {}).items()}
-    more |= {"iouThreshold": given["iou"]} if "iou" in given else {}
-    return {"algorithmType": str(given.get("merge", "nms")).upper(), **more}
+    more = {to_camel(name): _parsed(v) for name, v in typed.get("merge_options", {}).items()}
+    more |= {"iouThreshold": typed["iou"]} if "iou" in typed else {}
+    return {"algorithmType": str(typed.get("merge", default("merge"))).upper(), **more}
 
 
 def _parsed(text: str) -> Any:
-    """What an option of the command line means: JSON, or the text itself."""
+    """Return the value of JSON text, or the text itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -94,6 +95,9 @@ def _processor(model: str, left: dict[str, Any]) -> dict[str, Any]:
     if "://" not in model:
         msg = f"model: {model!r} is neither sagemaker://NAME nor a URL: a service cannot call it"
         raise RequestError(msg)
+    kind, _, address = model.partition("://")
+    if kind.lower() in ENDPOINTS.names() and kind.lower() not in ENDPOINTS.builtin:
+        return {"name": address, "type": kind.upper()}
     return {"name": model, "type": "HTTP_ENDPOINT"}
 
 
@@ -140,15 +144,27 @@ def to_cluster(request: ImageRequest, scheduler: str, store: str) -> None:
     """
     from distributed import fire_and_forget
 
-    asked = jobs(request, None)
-    with lasting(scheduler) as client:
-        for job in asked:
+    calls = calls_from_request(request, None)
+    problems = [problem for name in request.job_ids for problem in _used_up(name, store)]
+    if problems:
+        raise RequestError(*problems)
+    with connect_lasting(scheduler) as client:
+        for call in calls:
             fire_and_forget(
                 client.submit(
-                    _drive, {**job, "store": store}, key=f"daskmr-driver-{job['job_id']}",
-                    pure=False, retries=3,
+                    _drive, {**call, "store": store}, key=f"daskmr-driver-{call['job_id']}",
+                    pure=False, retries=FAILURES,
                 )
             )  # fmt: skip
+
+
+def _used_up(name: str, store: str) -> Iterator[str]:
+    """Yield why a cluster cannot be sent a job of this name: that is recorded as ended for good."""
+    end = RequestStore(store=store).end_record(name)
+    if end is not None and not end["images"]:
+        is_planned = JobFolder.at(store, name).request() is not None
+        way_on = f"see daskmr retry {name}" if is_planned else "give another one"
+        yield f"job_id: {name!r} ended as {end['status']} ({end['why']}); {way_on}"
 
 
 def _drive(arguments: dict[str, Any]) -> str:
@@ -161,31 +177,59 @@ def _drive(arguments: dict[str, Any]) -> str:
     secede()
     try:
         return str(run(**arguments, client=client, load=False).report.status)
-    except DaskmrError as error:  # nobody but the ledger is left to be told
-        why = " ".join(str(error).split())
-        said = {"status": str(JobStatus.FAILED), "why": why, "images": []}
-        Ledger(store=arguments["store"]).end(arguments["job_id"], said)
-        raise
+    except Exception as error:
+        status, job_id = final_status(error), arguments["job_id"]
+        requests, why = RequestStore(store=arguments["store"]), _sentence(error)
+        if status is None:
+            owner = f"{socket.gethostname()}-{os.getpid()}"
+            if not requests.record_failure(job_id, owner, why).are_too_many:
+                raise  # Dask runs the driver again
+        if status is None or JobFolder.at(requests.store, job_id).request() is None:
+            end = {"status": str(status or Status.FAILED), "why": why, "images": []}
+            requests.record_end(job_id, end)  # the job's own folder does not tell
+        return str(status or Status.FAILED)
 
 
-def statuses(names: Sequence[str], store: str) -> dict[str, str]:
-    """How jobs ended, by name; empty for those that have not.
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, DaskmrError) else f"{type(error).__name__}: {text}"
+
+
+def statuses(request: ImageRequest, store: str) -> dict[str, str]:
+    """Return how the images of a request ended, by the names of their jobs.
+
+    Parameters
+    ----------
+    request
+        What was sent.
+    store
+        Folder or ``s3://`` URL that keeps jobs.
+
+    Returns
+    -------
+    SUCCESS, PARTIAL, FAILED or CANCELED; empty for an image that has not ended.
 
     Raises
     ------
     StoreError
         When the store cannot be read.
     """
-    return {name: _status(name, store) for name in names}
+    requests = RequestStore(store=store)
+    end = requests.end_record(request.job_id) or {}
+    images = end.get("images") or [{}] * len(request.job_ids)
+    return {
+        name: str(image.get("status") or _status(requests, name))
+        for name, image in zip(request.job_ids, images, strict=True)
+    }
 
 
-def _status(name: str, store: str) -> str:
-    for request_id in dict.fromkeys((name, name.rpartition("-")[0])):
-        over = Ledger(store=store).ended(request_id) if request_id else None
-        if over is not None:
-            return str(over["status"])
-    folder = JobFolder.at(store, name)
+def _status(requests: RequestStore, name: str) -> str:
+    """Return how a job ended that no listener has told the end of; empty when it has not."""
+    end = requests.end_record(name)
+    if end is not None and not end["images"]:
+        return str(end["status"])
+    folder = JobFolder.at(requests.store, name)
     if folder.request() is None:
         return ""
     state = Watcher(folder).look().state
-    return "" if state in {RUNNING, "INTERRUPTED"} else state
+    return "" if state in {RUNNING, INTERRUPTED} else state

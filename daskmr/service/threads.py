@@ -1,4 +1,4 @@
-"""Blocking calls beside the event loop, in threads that never keep the process from ending."""
+"""Blocking calls beside the event loop, in daemon threads that do not keep the process alive."""
 
 import asyncio
 import threading
@@ -10,7 +10,12 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a function returns or raises; it runs on when nobody waits any more."""
+    """Run *function* in a daemon thread; cancelling the await does not stop it.
+
+    Returns
+    -------
+    The result of *function*; its exception is raised here.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -26,7 +31,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         result, error = None, None
         try:
             result = function(*args, **kwargs)
-        except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
+        except BaseException as raised:  # noqa: BLE001 - raised again by the await
             error = raised
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)

@@ -1,14 +1,28 @@
-"""Sinks: results as files, each whole or not at all."""
+"""Sinks write results as files, each atomically; streams send them feature by feature.
+
+`base` defines both; every other module without underscore is one format or stream. `_whole` writes
+the files of all formats of a job, `_features` and `_vector` make the rows of several formats.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 
 from daskmr.registry import Registry
-from daskmr.sinks._whole import write_all
+from daskmr.sinks._whole import upload, write_all, write_error
 from daskmr.sinks.base import Provenance, Rows, Sent, Sink, Stream, Whole
 
-__all__ = ["SINKS", "STREAMS", "Provenance", "Rows", "Sent", "sink", "write"]
+__all__ = [
+    "SINKS",
+    "STREAMS",
+    "Provenance",
+    "Rows",
+    "Sent",
+    "sink",
+    "upload",
+    "write",
+    "write_error",
+]
 
 SINKS: Registry[Sink] = Registry(
     kind="format",
@@ -34,15 +48,15 @@ _ALIASES: Mapping[str, str] = {
 
 
 def sink(name: str) -> Sink:
-    """The sink of a name, in any case of letters, or of another word for it (``geoparquet``).
+    """Return the sink of a format, in upper or lower case, or by an alias (``geoparquet``).
 
     Raises
     ------
     UnknownNameError
-        When the table has no such name.
+        If no format has that name.
     """
-    low = name.lower()
-    return SINKS.build(_ALIASES.get(low, low))
+    key = name.lower()
+    return SINKS.build(_ALIASES.get(key, key))
 
 
 def write(
@@ -50,19 +64,19 @@ def write(
 ) -> list[str]:
     """Write results in several formats, as ``out/<job id><suffix>``.
 
-    All files are made before the first is put in place, so that a format that cannot be written
-    leaves no other behind.
+    All files are written before the first is moved to its target, so that a format that cannot be
+    written leaves no other behind.
 
     Parameters
     ----------
     features
         The world table of `daskmr.geolocate.table`, or batches of it.
     out
-        Folder, made when it is not there, or ``s3://bucket/prefix``.
+        Folder, created if it does not exist, or ``s3://bucket/prefix``.
     names
-        Names of formats, see `sink`; one that stands twice is written once.
+        Names of formats, see `sink`; duplicates are written once.
     provenance
-        What every feature is told of where it came from.
+        Job and request properties of every feature.
 
     Returns
     -------
@@ -71,8 +85,8 @@ def write(
     Raises
     ------
     SinkError
-        Names the file and the cause. No new file is there; in an object store, where files are put
-        one by one, those before it may be.
+        If a file cannot be written; names it and the cause. No new file exists then, except in an
+        object store, where files are uploaded one by one.
     """
     sinks = list(dict.fromkeys(sink(name) for name in names))
     rows = Whole(features) if isinstance(features, gpd.GeoDataFrame) else features

@@ -14,7 +14,7 @@ from daskmr.sinks.base import Provenance, Rows
 
 _BATCH = 10_000
 _HALF_TURN = 180.0
-_OURS = frozenset(
+_RESERVED = frozenset(
     {
         "imageGeometry",
         "imageBBox",
@@ -27,33 +27,38 @@ _OURS = frozenset(
     }
 )
 _QUALITY = frozenset({"truncated", "mergedFrom", "edgeDistance"})
-"""What `daskmr.core.cuts` says in the properties of each feature."""
+"""Properties of the quality of each feature, written by `daskmr.core.truncation`."""
 
 
 def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
-    """GeoJSON text of one Feature after the other; full precision, no NaN.
+    """Yield each Feature as GeoJSON text, in full precision, without NaN.
 
-    What a model or a request says of a feature never replaces what daskmr says.
+    Properties of a model or a request never replace those of daskmr.
+
+    Raises
+    ------
+    ValueError
+        If a property is not JSON.
     """
-    given = {
+    requested = {
         name: value
-        for each in provenance.feature_properties
-        for name, value in each.items()
+        for properties in provenance.feature_properties
+        for name, value in properties.items()
         if name not in _QUALITY
     }
     source = list(provenance.source_metadata)
-    for part in _parts(rows):
+    for part in _batches(rows):
         world = _world(part)
         pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
         tiles = part[["tile_col", "tile_row"]].to_numpy().tolist()
         names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
-        each = zip(*(part[name] for name in names), tiles, pixels, *world, strict=True)
+        columns = zip(*(part[name] for name in names), tiles, pixels, *world, strict=True)
         for (
             feature_id, box, classes, own, moment, tile, image_geometry, geometry, bounds, centre,
-        ) in each:  # fmt: skip
-            said = {**json.loads(own), **given}
+        ) in columns:  # fmt: skip
+            merged = {**json.loads(own), **requested}
             properties = {
-                **{name: value for name, value in said.items() if name not in _OURS},
+                **{name: value for name, value in merged.items() if name not in _RESERVED},
                 "imageBBox": [float(value) for value in box],
                 "tile": tile,
                 **centre,
@@ -67,14 +72,14 @@ def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
             )
 
 
-def _parts(rows: Rows) -> Iterator[gpd.GeoDataFrame]:
+def _batches(rows: Rows) -> Iterator[gpd.GeoDataFrame]:
     for table in rows:
         for start in range(0, len(table), _BATCH):
             yield table.iloc[start : start + _BATCH]
 
 
 def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[str, float]]]:
-    """For each row: its geometry on the ground, its bounds, its centre; or that there is none."""
+    """Return GeoJSON geometry, ``bbox`` member and centre of each row; null or empty if missing."""
     flat = np.asarray(part.geometry.array, dtype=object)
     if part.crs is None:
         flat = np.full(len(part), None, dtype=object)
@@ -84,8 +89,8 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
     np.minimum.at(low, owner, heights)
     np.maximum.at(high, owner, heights)
     boxes = [
-        f',"bbox":{dumps([w, s, lo, e, n, hi])}' if known else ""
-        for w, s, e, n, lo, hi, known in zip(
+        f',"bbox":{dumps([w, s, lo, e, n, hi])}' if is_finite else ""
+        for w, s, e, n, lo, hi, is_finite in zip(
             *bounds.T.tolist(),
             low.tolist(),
             high.tolist(),
@@ -105,7 +110,7 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
 
 
 def _bounds(flat: Any) -> Any:
-    """West, south, east, north; west is the larger of what was cut at the antimeridian."""
+    """Return west, south, east, north, shape (N, 4); west > east across the antimeridian."""
     bounds = shapely.bounds(flat).reshape(-1, 4)
     for i in np.flatnonzero((bounds[:, 0] == -_HALF_TURN) & (bounds[:, 2] == _HALF_TURN)):
         low, _, high, _ = shapely.bounds(shapely.get_parts(flat[i])).T
@@ -116,7 +121,7 @@ def _bounds(flat: Any) -> Any:
 
 
 def _geojson(shapes: Any) -> list[str]:
-    """GeoJSON of each geometry, with every digit; null where there is none."""
+    """Return the GeoJSON of each geometry, in full precision; null for a missing one."""
     return ["null" if text is None else text for text in shapely.to_geojson(shapes)]
 
 
@@ -126,19 +131,26 @@ def _heights(flat: Any) -> tuple[Any, Any]:
 
 
 def json_text(value: object) -> str:
-    """JSON of a value that UTF-8 can hold; what is not a finite number becomes null."""
+    """Return a value as JSON that UTF-8 can hold; numbers that are not finite become null."""
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        text = dumps(_finite(value))
+        text = _dumps(value)
+    except TypeError as error:  # a property that a caller passed
+        raise ValueError(str(error)) from error
     # Half a surrogate pair has no UTF-8; the backslash form of it is JSON's own escape.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _dumps(value: object) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return dumps(_finite(value))
+
+
 def _finite_text(text: str) -> str:
-    """JSON text without the NaN and Infinity that Python writes and JSON lacks."""
-    suspect = "NaN" in text or "Infinity" in text
-    return json_text(json.loads(text)) if suspect else text
+    """Return JSON text without the NaN and Infinity that Python writes and JSON lacks."""
+    may_have_nan = "NaN" in text or "Infinity" in text
+    return json_text(json.loads(text)) if may_have_nan else text
 
 
 def _finite(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Putting files in place: whole or not at all."""
+"""Writes the files of all sinks to a temporary folder, then moves them to their targets."""
 
 import errno
 import os
@@ -9,39 +9,58 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyarrow import ArrowException
+from shapely.errors import ShapelyError
+
 from daskmr.errors import SinkError
 from daskmr.sinks.base import Provenance, Rows, Sink
 
 
 def write_all(rows: Rows, out: str, sinks: Sequence[Sink], *, provenance: Provenance) -> list[str]:
-    """Write each sink's file beside its place, then move all of them there."""
+    """Write a temporary file for each sink, then move all of them to their targets.
+
+    Parameters
+    ----------
+    rows
+        The results.
+    out
+        Folder or fsspec URL.
+    sinks
+        Formats to write.
+    provenance
+        Job and request properties of every feature.
+
+    Returns
+    -------
+    Paths or URLs of the files.
+    """
     targets = [f"{out.rstrip('/')}/{provenance.job_id}{sink.suffix}" for sink in sinks]
-    with _workplace(out) as folder:
+    with _temporary_folder(out) as folder:
         for target in targets:
-            with _told(target):
+            with _translate_errors(target):
                 _check_free(target)
-        made = []
+        paths = []
         for sink, target in zip(sinks, targets, strict=True):
             path = folder / f"{uuid.uuid4().hex}{sink.suffix}"
-            made.append(path)
-            with _told(target):
+            paths.append(path)
+            with _translate_errors(target):
                 sink.write(rows, path, provenance)
                 _flush(path)
-        for path, target in zip(made, targets, strict=True):
-            with _told(target):
-                _place(path, target)
+        for path, target in zip(paths, targets, strict=True):
+            with _translate_errors(target):
+                _move(path, target)
     return targets
 
 
 @contextmanager
-def _workplace(out: str) -> Iterator[Path]:
-    """A hidden folder from which files can be moved to their place, gone afterwards."""
+def _temporary_folder(out: str) -> Iterator[Path]:
+    """Yield a hidden folder from which files can be renamed to their targets; remove it at exit."""
     parent = None
     if "://" not in out:
         parent = Path(out)
-        with _told(out):
+        with _translate_errors(out):
             parent.mkdir(parents=True, exist_ok=True)
-    with _told(out):
+    with _translate_errors(out):
         folder = Path(tempfile.mkdtemp(prefix=".daskmr-", dir=parent))
     try:
         yield folder
@@ -50,31 +69,53 @@ def _workplace(out: str) -> Iterator[Path]:
 
 
 def _check_free(target: str) -> None:
-    """Refuse a place that no file can be moved to, before any file is made."""
+    """Raise if the target is a folder, before any file is written."""
     if "://" not in target and Path(target).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
 
 
-def _place(path: Path, target: str) -> None:
-    if "://" not in target:
+def _move(path: Path, target: str) -> None:
+    if "://" in target:
+        upload(path, target)
+    else:
         path.replace(target)
-        return
+
+
+def upload(path: Path, url: str) -> None:
+    """Copy a file to an fsspec URL.
+
+    Raises
+    ------
+    SinkError
+        If the file system refuses it.
+    """
     import fsspec
 
-    fs, place = fsspec.core.url_to_fs(target)
-    fs.put_file(str(path), place)
+    try:
+        fs, remote_path = fsspec.core.url_to_fs(url)
+        fs.put_file(str(path), remote_path)
+    except Exception as error:  # file systems raise errors of their own libraries
+        raise write_error(url, error) from error
+
+
+def write_error(target: str, error: Exception) -> SinkError:
+    """Return the error of a file that could not be written."""
+    return SinkError(f"{target}: cannot be written: {type(error).__name__}: {error}")
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows flushes writable files only
         os.fsync(file.fileno())
 
 
 @contextmanager
-def _told(target: str) -> Iterator[None]:
-    """Whatever goes wrong in writing is an error that names the file."""
+def _translate_errors(target: str) -> Iterator[None]:
+    """Raise what the disk or a format refuses as a `SinkError`; other errors are faults of code."""
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     try:
         yield
-    except Exception as error:
-        msg = f"{target}: cannot be written: {type(error).__name__}: {error}"
-        raise SinkError(msg) from error
+    except (OSError, ValueError, ArrowException, ShapelyError) as error:
+        raise write_error(target, error) from error
+    except (DataLayerError, DataSourceError) as error:  # of GDAL
+        raise write_error(target, error) from error

@@ -1,4 +1,4 @@
-"""What a sink is: a format that results are written in."""
+"""The interfaces of sinks (files) and streams, and the values that they share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import geopandas as gpd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What every feature of a result is told about where it came from."""
+    """Origin of the features of a result, written into each."""
 
     job_id: str
     """Name of the job."""
     feature_properties: Sequence[Mapping[str, Any]] = ()
-    """Request's own properties, merged into each feature in this order."""
+    """Properties of the request, merged into each feature in this order."""
     source_metadata: Sequence[Mapping[str, str | None]] = ()
     """See `daskmr.core.imagery.source_metadata`."""
 
@@ -25,10 +25,10 @@ class Rows(Protocol):
 
     @property
     def crs(self) -> Any:
-        """Of their geometry; None for pixels."""
+        """CRS of the geometry; None for pixels."""
 
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
-        """World tables of `daskmr.geolocate`, always the same, and at least one, be it empty."""
+        """Yield world tables of `daskmr.geolocate`: at least one, the same in each iteration."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,26 @@ class Whole:
 
     @property
     def crs(self) -> Any:
-        """Of its geometry; None for pixels."""
+        """CRS of the geometry; None for pixels."""
         return self.table.crs
 
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
-        """The table."""
+        """Yield the table."""
         yield self.table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What became of the features of a stream."""
+    """Numbers of features that a stream sent or failed to send."""
 
     n_sent: int = 0
-    """Records that were taken."""
+    """Records that were accepted."""
     n_retried: int = 0
     """Records that were sent again."""
     n_spilled: int = 0
-    """Records that point to a feature which is too large for one."""
+    """Records that point to a feature too large for a record."""
     n_failed: int = 0
-    """Features that were not taken."""
+    """Features that were not accepted."""
 
     def __add__(self, other: "Sent") -> "Sent":
         return Sent(
@@ -71,11 +71,11 @@ class Sent:
 
 
 class Stream(Protocol):
-    """Sends results on, feature by feature."""
+    """Sends results feature by feature."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """Name in reports."""
 
     def send(self, rows: Rows, provenance: Provenance) -> Sent:
         """Send all rows.
@@ -83,7 +83,7 @@ class Stream(Protocol):
         Raises
         ------
         SinkError
-            When some could not be sent; says how many.
+            If features could not be sent; names their number.
         """
 
 
@@ -94,12 +94,20 @@ class Sink(Protocol):
     """File name ending, with the dot."""
 
     def write(self, rows: Rows, path: Path, provenance: Provenance) -> None:
-        """Write all rows; the caller puts the file in place once it is complete.
+        """Write all rows; the caller moves the complete file to its target.
 
         Parameters
         ----------
         rows
-            The results; may be gone through more than once.
+            The results; may be iterated more than once.
         path
             A file that does not exist yet.
+        provenance
+            Job and request properties of every feature.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file cannot be written or the format cannot hold the rows; errors of pyarrow and
+            pyogrio as well.
         """

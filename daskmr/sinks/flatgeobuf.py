@@ -1,4 +1,4 @@
-"""FlatGeobuf: streamable, indexed, opens everywhere."""
+"""FlatGeobuf: a streamable, indexed format that GDAL reads."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +10,7 @@ from daskmr.sinks.base import Provenance, Rows
 
 @plugin
 class FlatGeobuf:
-    """One FlatGeobuf file; of several types of geometry together it cannot keep the heights."""
+    """One FlatGeobuf file; it loses the heights of mixed geometry types."""
 
     suffix: ClassVar[str] = ".fgb"
 

@@ -1,4 +1,4 @@
-"""GeoJSON, one Feature a line, for results that are read as a stream."""
+"""GeoJSON with one Feature a line, for readers that stream."""
 
 from pathlib import Path
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""GeoPackage: SQLite with one layer, named like the job."""
+"""GeoPackage: SQLite with one layer that has the name of the job."""
 
 from pathlib import Path
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""GeoParquet 1.1: the table as it is, with a covering box for readers that filter."""
+"""GeoParquet 1.1: the unchanged table, with a bounding box of each row for readers that filter."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,8 @@ from daskmr.sinks.base import Provenance, Rows
 _BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 _COVERING = {"bbox": {side.name: ["bbox", side.name] for side in _BBOX}}
 _GEOMETRIES = ("geometry", "image_geometry")
+PROVENANCE_COLUMNS = ("job_id", "feature_properties", "source_metadata")
+"""Columns of a file that the table of a result does not have: the same in every row."""
 
 
 @plugin
@@ -29,25 +31,27 @@ class GeoParquet:
 
     def write(self, rows: Rows, path: Path, provenance: Provenance) -> None:
         """Write all rows."""
-        seen = {name: _Geometry() for name in _GEOMETRIES}
+        geometries = {name: _GeometryColumn() for name in _GEOMETRIES}
         writer = None
         try:
             for table in rows:
-                told = _told(table, provenance)
-                for name, geometry in seen.items():
+                arrow = _arrow_table(table, provenance)
+                for name, geometry in geometries.items():
                     geometry.add(table[name])
                 if writer is None:
-                    writer = pq.ParquetWriter(path, told.schema, compression="zstd")
-                writer.write_table(told.cast(writer.schema))
+                    writer = pq.ParquetWriter(path, arrow.schema, compression="zstd")
+                writer.write_table(arrow.cast(writer.schema))
             if writer is not None:
-                writer.add_key_value_metadata({"geo": json.dumps(_geo(seen, rows.crs))})
+                writer.add_key_value_metadata(
+                    {"geo": json.dumps(_geo_metadata(geometries, rows.crs))}
+                )
         finally:
             if writer is not None:
                 writer.close()
 
 
-class _Geometry:
-    """What the header says of one column of geometries."""
+class _GeometryColumn:
+    """Metadata of one column of geometries."""
 
     def __init__(self) -> None:
         self.types: set[str] = set()
@@ -55,40 +59,40 @@ class _Geometry:
 
     def add(self, column: gpd.GeoSeries) -> None:
         flat = column.to_numpy()
-        there = flat[~shapely.is_missing(flat)]
-        if not len(there):
+        shapes = flat[~shapely.is_missing(flat)]
+        if not len(shapes):
             return
-        kinds = np.unique(np.stack([shapely.get_type_id(there), shapely.has_z(there)]), axis=1)
-        self.types |= {NAMES[int(kind)] + " Z" * int(high) for kind, high in kinds.T}
-        found = shapely.total_bounds(there)
-        if np.isfinite(found).all():
-            self.bounds[:2] = np.minimum(self.bounds[:2], found[:2])
-            self.bounds[2:] = np.maximum(self.bounds[2:], found[2:])
+        types = np.unique(np.stack([shapely.get_type_id(shapes), shapely.has_z(shapes)]), axis=1)
+        self.types |= {NAMES[int(type_id)] + " Z" * int(has_z) for type_id, has_z in types.T}
+        bounds = shapely.total_bounds(shapes)
+        if np.isfinite(bounds).all():
+            self.bounds[:2] = np.minimum(self.bounds[:2], bounds[:2])
+            self.bounds[2:] = np.maximum(self.bounds[2:], bounds[2:])
 
     def as_dict(self, crs: Any) -> dict[str, Any]:
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "encoding": "WKB",
             "crs": crs.to_json_dict() if crs is not None else None,
             "geometry_types": sorted(self.types),
         }
         if np.isfinite(self.bounds).all():
-            said["bbox"] = self.bounds.tolist()
-        return said
+            fields["bbox"] = self.bounds.tolist()
+        return fields
 
 
-def _geo(seen: dict[str, _Geometry], crs: Any) -> dict[str, Any]:
-    """The header that GeoParquet asks for."""
+def _geo_metadata(geometries: dict[str, _GeometryColumn], crs: Any) -> dict[str, Any]:
+    """Return the ``geo`` metadata of GeoParquet."""
     columns = {
-        "geometry": seen["geometry"].as_dict(crs),
-        "image_geometry": seen["image_geometry"].as_dict(None),
+        "geometry": geometries["geometry"].as_dict(crs),
+        "image_geometry": geometries["image_geometry"].as_dict(None),
     }
     if crs is not None:
         columns["geometry"]["covering"] = _COVERING
     return {"version": "1.1.0", "primary_column": "geometry", "columns": columns}
 
 
-def _told(table: gpd.GeoDataFrame, provenance: Provenance) -> Any:
-    """A table of Arrow with geometries as WKB, and the box of each."""
+def _arrow_table(table: gpd.GeoDataFrame, provenance: Provenance) -> Any:
+    """Return an Arrow table with geometries as WKB, and the bounding box of each."""
     plain = pd.DataFrame(table.drop(columns=list(_GEOMETRIES))).assign(
         job_id=provenance.job_id,
         feature_properties=json_text(list(provenance.feature_properties)),
@@ -102,9 +106,9 @@ def _told(table: gpd.GeoDataFrame, provenance: Provenance) -> Any:
         elif name == "image_bbox":
             columns[name] = pa.array([list(box) for box in plain[name]], pa.list_(pa.float64()))
         else:
-            text = plain[name].dtype.kind not in "if"
+            is_text = plain[name].dtype.kind not in "if"
             column = pa.array(plain[name])
-            columns[name] = column.cast(pa.string()) if text else column
+            columns[name] = column.cast(pa.string()) if is_text else column
     if table.crs is not None:
         bounds = table.geometry.bounds
         sides = [pa.array(bounds[n], from_pandas=True) for n in ("minx", "miny", "maxx", "maxy")]

@@ -1,4 +1,4 @@
-"""Kinesis: one record for each feature, none lost when the stream takes only some of them."""
+"""Kinesis: one record for each feature; records that the stream throttles are sent again."""
 
 import json
 import random
@@ -13,42 +13,48 @@ from pydantic import Field
 
 from daskmr import aws
 from daskmr.aws.policies import sending
+from daskmr.configuration import configuration
 from daskmr.errors import AuthError, EndpointError, PermanentError, SinkError
 from daskmr.registry import plugin
 from daskmr.sinks._features import features
 from daskmr.sinks.base import Provenance, Rows, Sent
 
-MOST_RECORDS, MOST_BYTES, MOST_RECORD_BYTES = 500, 5_242_880, 1_048_576
-"""Limits of PutRecords: records and bytes of a call, bytes of a record; keys count."""
-_PATIENCE_S, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 120.0, 0.1, 5.0
+MAX_RECORDS, MAX_BYTES, MAX_RECORD_BYTES = 500, 5_242_880, 1_048_576
+"""Limits of PutRecords: records and bytes of a call, bytes of a record, keys included."""
+_PATIENCE_S, _MIN_PAUSE_S, _MAX_PAUSE_S = 120.0, 0.1, 5.0
+
+
+def _spill() -> str:
+    return configuration().kinesis_spill or ""
 
 
 @plugin
 class Kinesis:
     """Sends features to a stream, each a GeoJSON FeatureCollection of one, keyed by its id.
 
-    Records that the stream refuses are sent again, and no others, for two minutes without any
-    being taken. A feature may come twice when an answer was lost: its id is the same.
+    Only records that the stream refuses are sent again, until none was accepted for two minutes. A
+    feature may arrive twice, with the same id, if a response was lost.
     """
 
     stream: str
     """Name of the stream."""
     region: str | None = None
-    """Its region; None for the configured one."""
+    """AWS region; None for the configured one."""
     role: str = ""
-    """ARN of a role to send with; empty for our own."""
+    """ARN of the role to assume; empty for the process's own credentials."""
     external_id: str = ""
-    """What the role's owner asks for; empty for nothing."""
+    """External id of the role; empty for none."""
     session: str = "daskmr"
-    """What the session of the role is called."""
-    batch_size: Annotated[int, Field(ge=1)] = MOST_RECORDS
-    """Most records in one call, at most 500."""
-    spill: str = ""
-    """``s3://`` URL for features that no record can hold; a record then points to each."""
+    """Session name of the role."""
+    batch_size: Annotated[int, Field(ge=1)] = MAX_RECORDS
+    """Maximal records of one call, at most 500."""
+    spill: str = field(default_factory=_spill)
+    """``s3://`` URL for features too large for a record; the record then points to the object. By
+    default the setting ``daskmr.kinesis-spill``; empty for none."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """Name in reports."""
         return f"kinesis:{self.stream}"
 
     def send(self, rows: Rows, provenance: Provenance) -> Sent:
@@ -57,7 +63,7 @@ class Kinesis:
         Raises
         ------
         SinkError
-            When some could not be sent; says how many.
+            If features could not be sent; names their number.
         """
         batch, total = _Batch(self), Sent()
         for text in features(rows, provenance):
@@ -73,16 +79,16 @@ class Kinesis:
         if total.n_failed:
             msg = (
                 f"{self.name}: {total.n_failed:,} of {total.n_sent + total.n_failed:,} features "
-                f"were not sent: {batch.trouble or 'they are larger than a record may be'}"
+                f"were not sent: {batch.last_error or 'they are larger than a record may be'}"
             )
             raise SinkError(msg)
         return total
 
     def _record(self, text: str) -> "_Record | None":
-        """The record of a feature; None for one that is too large and cannot be spilled."""
+        """Return the record of a feature; None if it is too large and there is no spill."""
         key = str(json.loads(text[: text.index(',"geometry"')] + "}")["id"])
         data = _collection(text)
-        if len(data) + len(key) <= MOST_RECORD_BYTES:
+        if len(data) + len(key) <= MAX_RECORD_BYTES:
             return _Record(key, data)
         if not self.spill:
             return None
@@ -91,11 +97,11 @@ class Kinesis:
         return _Record(key, json.dumps(pointer).encode(), is_pointer=True)
 
     def _put(self, data: bytes) -> str:
-        """Put what no record can hold into a bucket, under the name that its content gives it."""
+        """Upload a feature too large for a record, named by its hash, and return its URL."""
         parts = urlsplit(f"{self.spill.rstrip('/')}/{sha256(data).hexdigest()[:32]}.geojson")
         url = parts.geturl()
         try:
-            with aws.translated(url):
+            with aws.translate_errors(url):
                 aws.client("s3").put_object(
                     Bucket=parts.netloc, Key=parts.path.lstrip("/"), Body=data
                 )
@@ -126,33 +132,33 @@ class _Batch:
 
     sink: Kinesis
     records: list[_Record] = field(default_factory=list)
-    trouble: str = ""
+    last_error: str = ""
 
     def has_room(self, record: _Record) -> bool:
-        """Whether one more fits in."""
-        n_most = min(self.sink.batch_size, MOST_RECORDS)
-        n_bytes = sum(held.n_bytes for held in self.records)
-        return len(self.records) < n_most and n_bytes + record.n_bytes <= MOST_BYTES
+        """Return True if the record fits into the call."""
+        max_records = min(self.sink.batch_size, MAX_RECORDS)
+        n_bytes = sum(queued.n_bytes for queued in self.records)
+        return len(self.records) < max_records and n_bytes + record.n_bytes <= MAX_BYTES
 
     def send(self) -> Sent:
-        """Send what is held, and again what was refused of it."""
-        left, self.records = self.records, []
-        n, n_retried = len(left), 0
+        """Send the records, and again those that were refused."""
+        remaining, self.records = self.records, []
+        n, n_retried = len(remaining), 0
         pauses, deadline = _pauses(), time.monotonic() + _PATIENCE_S
-        while left:
-            refused = self._refused(left)
-            if len(refused) < len(left):
+        while remaining:
+            refused = self._put_records(remaining)
+            if len(refused) < len(remaining):
                 pauses, deadline = _pauses(), time.monotonic() + _PATIENCE_S
-            left = refused
-            if left and time.monotonic() > deadline:
+            remaining = refused
+            if remaining and time.monotonic() > deadline:
                 break
-            if left:
-                n_retried += len(left)
+            if remaining:
+                n_retried += len(remaining)
                 time.sleep(next(pauses))
-        return Sent(n_sent=n - len(left), n_retried=n_retried, n_failed=len(left))
+        return Sent(n_sent=n - len(remaining), n_retried=n_retried, n_failed=len(remaining))
 
-    def _refused(self, records: list[_Record]) -> list[_Record]:
-        """Send records; those that were not taken."""
+    def _put_records(self, records: list[_Record]) -> list[_Record]:
+        """Send records and return those that were refused."""
         sink = self.sink
         identity = aws.Identity(
             role=sink.role,
@@ -162,8 +168,8 @@ class _Batch:
             policy=sending(sink.role, sink.stream) if sink.role else "",
         )
         try:
-            with aws.translated(self.sink.name):
-                answer: Any = aws.client("kinesis", identity).put_records(
+            with aws.translate_errors(self.sink.name):
+                response: Any = aws.client("kinesis", identity).put_records(
                     StreamName=self.sink.stream,
                     Records=[{"Data": r.data, "PartitionKey": r.key} for r in records],
                 )
@@ -171,19 +177,19 @@ class _Batch:
             msg = f"{self.sink.name}: {error}"
             raise SinkError(msg) from error
         except EndpointError as error:
-            self.trouble = str(error)
+            self.last_error = str(error)
             return records
-        told = zip(records, answer["Records"], strict=True)
-        refused = [(record, said) for record, said in told if said.get("ErrorCode")]
+        results = zip(records, response["Records"], strict=True)
+        refused = [(record, result) for record, result in results if result.get("ErrorCode")]
         if refused:
-            said = refused[0][1]
-            self.trouble = f"{said['ErrorCode']}: {said.get('ErrorMessage', '')}"
+            result = refused[0][1]
+            self.last_error = f"{result['ErrorCode']}: {result.get('ErrorMessage', '')}"
         return [record for record, _ in refused]
 
 
 def _pauses() -> Iterator[float]:
-    """Growing pauses with jitter."""
-    pause = _FIRST_PAUSE_S
+    """Yield doubling pauses in seconds, with jitter; a new one begins with each accepted record."""
+    pause_s = _MIN_PAUSE_S
     while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        yield pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        pause_s = min(2 * pause_s, _MAX_PAUSE_S)

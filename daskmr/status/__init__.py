@@ -1,13 +1,19 @@
-"""What the outside is told of jobs: status events, metrics and logs; none ever changes a job."""
+"""Status events, metrics and logs of jobs; none of them ever changes a job.
+
+`base` defines channels, one a file; `_dispatcher` delivers events to them by `_outbox` and
+`_retry_queue`. `_metrics` is rendered by `_prometheus` and `_emf`, `_logs` writes JSON lines, and
+`_redaction` removes secrets from all.
+"""
 
 from daskmr.registry import Registry
-from daskmr.status._courier import Courier
+from daskmr.status._contained import contained
+from daskmr.status._dispatcher import StatusDispatcher
 from daskmr.status._emf import Emf
 from daskmr.status._logs import SCHEDULER, TIMELINE, JsonFormatter, JsonHandler, Redaction
 from daskmr.status._metrics import DIMENSIONS, METRICS, NAMESPACE, Kind, Meter, Metric, Operation
-from daskmr.status._prometheus import Prometheus, of_process
-from daskmr.status._redaction import redacted
-from daskmr.status.base import Shelf, StatusChannel
+from daskmr.status._prometheus import Prometheus, process_metrics
+from daskmr.status._redaction import redact
+from daskmr.status.base import EventStore, StatusChannel
 
 __all__ = [
     "DIMENSIONS",
@@ -16,8 +22,8 @@ __all__ = [
     "SCHEDULER",
     "STATUS",
     "TIMELINE",
-    "Courier",
     "Emf",
+    "EventStore",
     "JsonFormatter",
     "JsonHandler",
     "Kind",
@@ -26,10 +32,11 @@ __all__ = [
     "Operation",
     "Prometheus",
     "Redaction",
-    "Shelf",
     "StatusChannel",
-    "of_process",
-    "redacted",
+    "StatusDispatcher",
+    "contained",
+    "process_metrics",
+    "redact",
 ]
 
 STATUS: Registry[StatusChannel] = Registry(

@@ -1,4 +1,8 @@
-"""Logs for machines: one JSON object a line, without secrets, with the names that queries use."""
+"""JSON logs: one object a line, without secrets, with the field names of documented queries.
+
+The formatter is ours: python-json-logger neither bounds a record nor keeps its reserved names, so
+redaction, limits and the order of the fields would all stay, and only a dozen lines go.
+"""
 
 import json
 import logging
@@ -8,87 +12,87 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, TextIO
 
-from daskmr.core.events import bounded
-from daskmr.status._redaction import MAX_CHARS, MAX_ITEMS, redacted, redacted_value
+from daskmr.core.events import bound_text
+from daskmr.status._redaction import MAX_CHARS, MAX_ITEMS, redact, redact_value
 
 TIMELINE, SCHEDULER = "TIMELINE EVENT", "SCHEDULER EVENT"
-"""Values of ``tag`` that documented queries look for."""
+"""Values of ``tag`` in documented queries."""
 MAX_BYTES = 16 * 2**10
-"""Most bytes of one text in a record."""
+"""Maximal bytes of one text in a record."""
 MAX_LINE_BYTES = 240 * 2**10
-"""Most bytes of a record; CloudWatch takes 256 KiB of an event."""
-_OURS = "daskmr"
+"""Maximal bytes of a record; CloudWatch accepts 256 KiB."""
+_NAMESPACE = "daskmr"
 _FIRST = ("job_id", "region_id", "tag")
-_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RESERVED = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object on one line.
+    """Formats a record as one JSON object on one line.
 
     Its members are ``time``, ``level``, ``logger``, ``message``, then ``job_id``, ``region_id`` and
-    ``tag`` when they were given, whatever else stood in ``extra``, and ``exception``, a list of
-    lines. Nothing in a record can make a second line or pass for another member.
+    ``tag`` if ``extra`` has them, the rest of ``extra``, and ``exception``, a list of lines. No
+    content of a record can make a second line or replace another member.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its end."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": moment.replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "message": _message(record),
         }
         extra = _extra(record)
-        said |= {name: extra[name] for name in _FIRST if name in extra}
-        said |= {name: extra[name] for name in extra if name not in _FIRST}
+        fields |= {name: extra[name] for name in _FIRST if name in extra}
+        fields |= {name: extra[name] for name in extra if name not in _FIRST}
         if record.exc_info and record.exc_info[0] is not None:
-            said["exception"] = _lines(self.formatException(record.exc_info))
+            fields["exception"] = _lines(self.formatException(record.exc_info))
         elif record.exc_text:
-            said["exception"] = _lines(record.exc_text)
+            fields["exception"] = _lines(record.exc_text)
         if record.stack_info:
-            said["stack"] = _lines(record.stack_info)
-        return _line(said)
+            fields["stack"] = _lines(record.stack_info)
+        return _line(fields)
 
 
 class Redaction(logging.Filter):
-    """Takes secrets out of a record, for handlers with any other formatter."""
+    """Removes secrets from a record, for handlers with any other formatter."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always True; the record is changed."""
-        record.msg, record.args = redacted(_message(record)), None
-        for name in vars(record).keys() - _USUAL:
-            setattr(record, name, redacted_value({name: getattr(record, name)})[name])
+        """Redact the record in place and return True."""
+        record.msg, record.args = redact(_message(record)), None
+        for name in vars(record).keys() - _STANDARD:
+            setattr(record, name, redact_value({name: getattr(record, name)})[name])
         if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         elif record.exc_text:
-            record.exc_text = redacted(record.exc_text)
+            record.exc_text = redact(record.exc_text)
         if record.stack_info:
-            record.stack_info = redacted(record.stack_info)
+            record.stack_info = redact(record.stack_info)
         return True
 
 
 class JsonHandler(logging.StreamHandler[TextIO]):
-    """Writes records as JSON lines; what goes wrong with one never shows what is in it."""
+    """Writes records as JSON lines; an error with one never shows its content."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream if stream is not None else sys.stdout)
         self.setFormatter(JsonFormatter())
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging names it so
-        """Tell that there was a record, instead of its content and arguments."""
+        """Write that a record failed, instead of its content and arguments."""
         kind = sys.exc_info()[0]
-        said = {
+        fields = {
             "level": "ERROR",
-            "logger": _OURS,
+            "logger": _NAMESPACE,
             "message": f"a record of {record.name} could not be written",
             "error": kind.__name__ if kind else "",
         }
         try:
-            self.stream.write(json.dumps(_plain(said)) + self.terminator)
-        except (OSError, ValueError):  # nobody reads any more
+            self.stream.write(json.dumps(_plain(fields)) + self.terminator)
+        except (OSError, ValueError):  # the stream is closed
             return
 
 
@@ -100,22 +104,22 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    """What was said beside the message; members of ``extra={"daskmr": …}`` stand alone."""
-    found = {name: value for name, value in vars(record).items() if name not in _USUAL}
-    inner = found.pop(_OURS, {})
-    found |= inner if isinstance(inner, Mapping) else {_OURS: inner}
-    return {f"{name}_" if name in _RESERVED else str(name): v for name, v in found.items()}
+    """Return the ``extra`` of a record; members of ``extra={"daskmr": …}`` are lifted out."""
+    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    inner = extra.pop(_NAMESPACE, {})
+    extra |= inner if isinstance(inner, Mapping) else {_NAMESPACE: inner}
+    return {f"{name}_" if name in _RESERVED else str(name): v for name, v in extra.items()}
 
 
 def _lines(text: str) -> list[str]:
-    """The last lines of a traceback."""
-    lines = redacted(text[-MAX_CHARS:]).splitlines()[-MAX_ITEMS:]
+    """Return the last lines of a traceback, redacted."""
+    lines = redact(text[-MAX_CHARS:]).splitlines()[-MAX_ITEMS:]
     return lines if len(text) <= MAX_CHARS else ["...", *lines[len(lines) // 2 :]]
 
 
-def _line(said: Mapping[str, Any]) -> str:
-    """One line of JSON in ASCII; of one that is too long, what every record has."""
-    plain = _plain(redacted_value(said))
+def _line(fields: Mapping[str, Any]) -> str:
+    """Return a line of JSON in ASCII; a record that is too long is reduced to its usual members."""
+    plain = _plain(redact_value(fields))
     line = json.dumps(plain, allow_nan=False)
     if len(line) > MAX_LINE_BYTES:
         kept = {name: str(plain[name])[:1024] for name in plain if name in {*_RESERVED, *_FIRST}}
@@ -124,13 +128,13 @@ def _line(said: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it, each text on one line and none too long."""
+    """Return a value that JSON can hold, each text bounded."""
     if isinstance(value, dict):
-        return {bounded(str(name), MAX_BYTES): _plain(inner) for name, inner in value.items()}
+        return {bound_text(str(name), MAX_BYTES): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, str):
-        return bounded(value, MAX_BYTES)
+        return bound_text(value, MAX_BYTES)
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value

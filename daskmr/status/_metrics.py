@@ -1,10 +1,10 @@
-"""The metrics, in one table: what is counted, in which unit, of what, and under which names.
+"""The table of metrics, and the meter that records their values.
 
 Namespace, names, units and dimensions are Model Runner's, so that its dashboards and alarms go on
-working. Nobody who measures knows where the figures go; renderings do.
+working. Code that measures knows the `Meter` only; its renderings write to Prometheus or
+CloudWatch.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from math import isfinite
 from time import monotonic
 from typing import Protocol
 
-from daskmr.core.events import bounded
-from daskmr.status._redaction import redacted
+from daskmr.core.events import bound_text
+from daskmr.status._contained import contained
+from daskmr.status._redaction import redact
 
 NAMESPACE = "OSML/ModelRunner"
-"""Where CloudWatch keeps them."""
+"""Namespace of the metrics in CloudWatch."""
 MAX_MODELS = 500
-"""Most models that one process tells apart; later ones are ``other``."""
+"""Maximal number of model names of one process; later ones become ``other``."""
 _MAX_BYTES = 250
-log = logging.getLogger(__name__)
 
 
 class Metric(StrEnum):
-    """What is measured."""
+    """Names of the metrics."""
 
     DURATION = "Duration"
     INVOCATIONS = "Invocations"
@@ -38,14 +38,14 @@ class Metric(StrEnum):
 
 
 class Kind(StrEnum):
-    """How values of a metric add up."""
+    """Kind of a metric."""
 
     COUNTER = "counter"
-    """They are added."""
+    """Values are added."""
     GAUGE = "gauge"
-    """The last one holds."""
+    """The last value counts."""
     HISTOGRAM = "histogram"
-    """They are sorted into ranges."""
+    """Values are counted by ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Spec:
     unit: str
     """CloudWatch's name of the unit."""
     kind: Kind
-    """How values add up."""
+    """Kind of the metric."""
     prometheus: str
-    """Its name there; counters get ``_total`` at the end."""
+    """Name in Prometheus; counters get ``_total`` at the end."""
     meaning: str
-    """One sentence."""
-    every_s: float = 0.0
-    """Least seconds between two values that CloudWatch is told."""
+    """Description of one sentence."""
+    interval_s: float = 0.0
+    """Minimal seconds between two values for CloudWatch."""
 
 
 METRICS: Mapping[Metric, Spec] = {
@@ -86,28 +86,27 @@ METRICS: Mapping[Metric, Spec] = {
         Kind.GAUGE,
         "daskmr_requests_buffered",
         "Requests taken from the queue that have not ended.",
-        every_s=60.0,
+        interval_s=60.0,
     ),
     Metric.VISIBLE: Spec(
         "Count",
         Kind.GAUGE,
         "daskmr_requests_visible",
         "Requests taken from the queue that wait to be started.",
-        every_s=60.0,
+        interval_s=60.0,
     ),
 }
 """Every metric."""
 
 
 class Operation(StrEnum):
-    """What is measured of."""
+    """Names of the operations that are measured."""
 
     IMAGE = "ImageProcessing"
     REGION = "RegionProcessing"
     TILE_GENERATION = "TileGeneration"
     TILE = "TileProcessing"
     MODEL = "ModelInvocation"
-    REFINEMENT = "FeatureRefinement"
     STORAGE = "FeatureStorage"
     AGGREGATION = "FeatureAggregation"
     SELECTION = "FeatureSelection"
@@ -122,17 +121,16 @@ DIMENSIONS: Mapping[Operation, tuple[tuple[str, ...], ...]] = {
     Operation.TILE_GENERATION: ((INPUT_FORMAT,),),
     Operation.TILE: ((MODEL_NAME,),),
     Operation.MODEL: ((MODEL_NAME,),),
-    Operation.REFINEMENT: ((),),
     Operation.STORAGE: ((),),
     Operation.AGGREGATION: ((),),
     Operation.SELECTION: ((),),
     Operation.DISSEMINATION: ((),),
     Operation.SCHEDULING: ((), (MODEL_NAME,)),
 }
-"""Sets of dimensions beside ``Operation`` under which CloudWatch finds the values of an operation;
-those of a name that was not given are left out."""
+"""Sets of dimensions beside ``Operation`` of each operation in CloudWatch; a set with a dimension
+without value is left out."""
 UNKNOWN = "unknown"
-"""Model or format of which nothing was said, where it is the only way to find a value."""
+"""Value of a dimension without value, if no other set remains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,38 +138,38 @@ class Measurement:
     """Some values of one operation."""
 
     operation: Operation
-    """What was done."""
+    """The operation."""
     values: Mapping[Metric, float]
     """Finite values in the units of `METRICS`."""
     model_name: str = ""
-    """Model or endpoint; empty where it does not matter."""
+    """Model or endpoint; empty if the operation has none."""
     input_format: str = ""
-    """Format of the image (``NITF``, ``TIFF``); empty where it does not matter."""
+    """Format of the image (``NITF``, ``TIFF``); empty if the operation has none."""
 
     def dimension_sets(self) -> list[dict[str, str]]:
-        """Each set of dimensions under which the values are found, with its values."""
-        given = {MODEL_NAME: self.model_name, INPUT_FORMAT: self.input_format}
+        """Return each set of dimensions of the values, by name."""
+        dimensions = {MODEL_NAME: self.model_name, INPUT_FORMAT: self.input_format}
         sets = DIMENSIONS[self.operation]
-        told = [names for names in sets if all(given[n] for n in names)] or [sets[0]]
+        complete = [names for names in sets if all(dimensions[n] for n in names)] or [sets[0]]
         return [
-            {"Operation": str(self.operation), **{n: given[n] or UNKNOWN for n in names}}
-            for names in told
+            {"Operation": str(self.operation), **{n: dimensions[n] or UNKNOWN for n in names}}
+            for names in complete
         ]
 
 
 class Rendering(Protocol):
-    """Where measurements go."""
+    """Destination of measurements."""
 
-    def record(self, said: Measurement) -> None:
-        """Take one measurement; raises OSError or ValueError when nobody reads it."""
+    def record(self, measurement: Measurement) -> None:
+        """Take one measurement; what it raises is contained."""
 
 
 @dataclass
 class Meter:
-    """What is measured with; whatever happens to the figures, the work goes on."""
+    """Records measurements; an error of a rendering never reaches the caller."""
 
     renderings: tuple[Rendering, ...] = ()
-    """Where the figures go."""
+    """Destinations of the measurements."""
     _models: set[str] = field(default_factory=set)
 
     def record(
@@ -182,24 +180,22 @@ class Meter:
         model_name: str = "",
         input_format: str = "",
     ) -> None:
-        """Tell some values of an operation; values that are no numbers are left out."""
-        said = Measurement(
+        """Record values of an operation; values that are not finite are left out."""
+        measurement = Measurement(
             operation=operation,
             values={metric: float(v) for metric, v in values.items() if isfinite(v)},
-            model_name=self._known(_name(model_name)),
+            model_name=self._bounded_name(_name(model_name)),
             input_format=_name(input_format),
         )
-        for rendering in self.renderings if said.values else ():
-            try:
-                rendering.record(said)
-            except (OSError, ValueError) as error:
-                log.debug("a metric was lost: %s", error)
+        for rendering in self.renderings if measurement.values else ():
+            with contained(f"{type(rendering).__name__} metrics"):
+                rendering.record(measurement)
 
     @contextmanager
     def timed(
         self, operation: Operation, *, model_name: str = "", input_format: str = ""
     ) -> Iterator[None]:
-        """Measure a block: that it was done, how long it took, and whether it raised."""
+        """Record the duration, the invocation and the error of a block."""
         began, n_errors = monotonic(), 1
         try:
             yield
@@ -213,14 +209,14 @@ class Meter:
                 values[Metric.ERRORS] = n_errors
             self.record(operation, values, model_name=model_name, input_format=input_format)
 
-    def _known(self, model: str) -> str:
-        """The name of a model, unless requests have named too many: each is a series for ever."""
+    def _bounded_name(self, model: str) -> str:
+        """Return the name of a model, or ``other`` after too many: each is a series for ever."""
         if len(self._models) < MAX_MODELS:
             self._models.add(model)
         return model if model in self._models else "other"
 
 
 def _name(text: str) -> str:
-    """A name that CloudWatch takes: ASCII, without control characters and secrets, not too long."""
-    plain = bounded(redacted(text), _MAX_BYTES).encode("ascii", "replace").decode()
+    """Return a valid name for CloudWatch: bounded ASCII without control characters and secrets."""
+    plain = bound_text(redact(text), _MAX_BYTES).encode("ascii", "replace").decode()
     return plain.strip().removeprefix(":")

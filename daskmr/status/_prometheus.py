@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: read from the listener, and from Dask's workers beside their own."""
+"""Metrics for Prometheus, scraped from the listener and from Dask's workers beside their own."""
 
 from functools import cache
 from typing import Any
@@ -7,56 +7,60 @@ from daskmr.errors import RequestError
 from daskmr.status._metrics import METRICS, Kind, Measurement, Metric
 
 LABELS = ("operation", "model_name", "input_format")
-"""Labels of every metric; empty where they do not matter."""
+"""Labels of every metric; empty if an operation has none."""
 BUCKETS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
     120, 300, 600, 1800, 3600, 14400,
 )  # fmt: skip
-"""Upper ends of the ranges of durations, seconds: from one tile to a whole image."""
+"""Upper bounds of the histogram of durations in seconds, from one tile to a whole image."""
 
 
 class Prometheus:
-    """Keeps every metric in a registry.
+    """Records measurements in a Prometheus registry.
 
     Parameters
     ----------
     registry
-        A registry of prometheus_client, such as its default one, which Dask's workers serve; None
-        for one of our own. A registry takes one instance only.
+        A registry of prometheus_client; None for one of our own. A registry takes one instance
+        only.
+    is_default
+        Take prometheus_client's default registry, which Dask's workers serve.
 
     Raises
     ------
     RequestError
-        When prometheus_client is not installed.
+        If prometheus_client is not installed.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
-    """What `text` is."""
+    """Content type of `text`."""
 
-    def __init__(self, registry: Any = None) -> None:
+    def __init__(self, registry: Any = None, *, is_default: bool = False) -> None:
         try:
             import prometheus_client as client
         except ImportError as error:
             msg = "metrics: prometheus_client is not installed; install daskmr[service]"
             raise RequestError(msg) from error
-        self.registry = client.CollectorRegistry() if registry is None else registry
-        made: dict[Metric, Any] = {}
+        own = client.REGISTRY if is_default else registry
+        self.registry = client.CollectorRegistry() if own is None else own
+        self._render = client.generate_latest
+        metrics: dict[Metric, Any] = {}
         for metric, spec in METRICS.items():
-            where: dict[str, Any] = {"registry": self.registry}
+            options: dict[str, Any] = {"registry": self.registry}
             if spec.kind is Kind.HISTOGRAM:
-                made[metric] = client.Histogram(
-                    spec.prometheus, spec.meaning, LABELS, buckets=BUCKETS, **where
+                metrics[metric] = client.Histogram(
+                    spec.prometheus, spec.meaning, LABELS, buckets=BUCKETS, **options
                 )
             elif spec.kind is Kind.COUNTER:
-                made[metric] = client.Counter(spec.prometheus, spec.meaning, LABELS, **where)
+                metrics[metric] = client.Counter(spec.prometheus, spec.meaning, LABELS, **options)
             else:
-                made[metric] = client.Gauge(spec.prometheus, spec.meaning, LABELS, **where)
-        self._metrics = made
+                metrics[metric] = client.Gauge(spec.prometheus, spec.meaning, LABELS, **options)
+        self._metrics = metrics
 
-    def record(self, said: Measurement) -> None:
-        """Add one measurement."""
-        labels = (str(said.operation), said.model_name, said.input_format)
-        for metric, value in said.values.items():
+    def record(self, measurement: Measurement) -> None:
+        """Record one measurement."""
+        labels = (str(measurement.operation), measurement.model_name, measurement.input_format)
+        for metric, value in measurement.values.items():
             series = self._metrics[metric].labels(*labels)
             kind = METRICS[metric].kind
             if kind is Kind.HISTOGRAM:
@@ -68,14 +72,17 @@ class Prometheus:
 
     def text(self) -> bytes:
         """All values, as Prometheus reads them from ``/metrics``."""
-        from prometheus_client import generate_latest
-
-        return generate_latest(self.registry)
+        rendered: bytes = self._render(self.registry)
+        return rendered
 
 
 @cache
-def of_process() -> Prometheus:
-    """The metrics in the default registry, one for each process: what Dask's workers serve."""
-    from prometheus_client import REGISTRY
+def process_metrics() -> Prometheus:
+    """Return the process's metrics in the default registry, which Dask's workers serve.
 
-    return Prometheus(REGISTRY)
+    Raises
+    ------
+    RequestError
+        When prometheus_client is not installed.
+    """
+    return Prometheus(is_default=True)

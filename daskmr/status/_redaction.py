@@ -1,4 +1,4 @@
-"""What may be secret in a text is taken out, before it is said, kept or logged."""
+"""Removes secrets from texts before they are published, stored or logged."""
 
 import re
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any
 from daskmr.core.events import StatusEvent
 
 MASK = "[redacted]"
-"""What stands where a secret was."""
+"""Replacement of a secret."""
 MAX_CHARS = 64 * 2**10
-"""Most characters of a text that are looked through; the rest is left out."""
+"""Maximal characters of a text that are searched; the rest is left out."""
 MAX_ITEMS = 200
-"""Most members of one object or list."""
+"""Maximal members of one object or list."""
 _MARGIN = 1024
 _MAX_DEPTH = 12
 _NAMES = (
@@ -27,9 +27,9 @@ _SECRET_KEY = re.compile(
 )
 _QUOTE = r"""\\{0,3}["']"""
 _BEFORE = rf"""(?:(?:{_QUOTE})?\s*[:=]\s*|["']\s*,\s*)b?\\{{0,3}}"""
-"""Between a name and its value, as JSON, Python, headers and settings write them."""
+"""Text between a name and its value in JSON, Python, headers and settings."""
 _QUOTED = r"(?P<quote>[\"'])(?:\\.|(?!(?P=quote)).)*"
-_PASSWORD = r"[^\s\"'<>]{0,512}"  # noqa: S105 - what one looks like
+_PASSWORD = r"[^\s\"'<>]{0,512}"  # noqa: S105 - a pattern
 _RULES = (
     # Private keys, to their end or, where they are cut, to that of the text.
     re.compile(r"(?s)()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*KEY-----|\Z)"),
@@ -48,7 +48,7 @@ _RULES = (
     # User names and passwords of URLs, to the last @; a colon and digits alone are a port.
     re.compile(rf"(://)[^\s/?#@:\"'<>]{{0,512}}:(?!\d{{1,5}}(?:[/?#\s\"']|$)){_PASSWORD}(?=@)"),
     re.compile(r"(://)[^\s/?#\"'<>\\]{1,512}(?=@)"),
-    # Key ids and session tokens, by the way they begin.
+    # Key ids and session tokens, by their prefixes.
     re.compile(r"()(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     re.compile(r"()(?:FwoG|FQoG|IQoJ|AQoD)[A-Za-z0-9+/=_%-]{20,}"),
 )
@@ -56,51 +56,51 @@ _HINT = re.compile(
     r"(?i)://|-----BEGIN|authorization|cookie|bearer|basic|hmac|secret|token|passw|passphrase|key"
     r"|sig|credential|AKIA|ASIA|FwoG|FQoG|IQoJ|AQoD"
 )
-"""What stands in every text that a rule may change; most texts have nothing of it."""
+"""Matches every text that a rule may change; most texts do not match."""
 
 
-def redacted(text: str) -> str:
-    """A text without secrets: AWS keys and tokens, signatures, headers, passwords.
+def redact(text: str) -> str:
+    """Return a text without secrets: AWS keys and tokens, signatures, headers, passwords.
 
     Examples
     --------
-    >>> redacted("GET https://me:pass@host/x?X-Amz-Signature=0a1b&n=1")
+    >>> redact("GET https://me:pass@host/x?X-Amz-Signature=0a1b&n=1")
     'GET https://[redacted]@host/x?X-Amz-Signature=[redacted]&n=1'
     """
-    found = text[:MAX_CHARS]
-    for rule in _RULES if _HINT.search(found) else ():
-        found = rule.sub(rf"\g<1>{MASK}", found)
-    # What stood across the cut was not seen whole.
-    return found if len(text) <= MAX_CHARS else found[:-_MARGIN]
+    result = text[:MAX_CHARS]
+    for rule in _RULES if _HINT.search(result) else ():
+        result = rule.sub(rf"\g<1>{MASK}", result)
+    # A secret across the cut may have escaped the rules.
+    return result if len(text) <= MAX_CHARS else result[:-_MARGIN]
 
 
-def redacted_value(value: Any, depth: int = 0) -> Any:
-    """A plain value without secrets; what a secret name leads to is taken out whole.
+def redact_value(value: Any, depth: int = 0) -> Any:
+    """Return a plain value without secrets; the value of a secret name is removed whole.
 
     Values that JSON does not know become text.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return redacted(value)
+        return redact(value)
     if depth < _MAX_DEPTH and isinstance(value, Mapping):
         return {
-            redacted(str(key)): MASK
+            redact(str(key)): MASK
             if _SECRET_KEY.fullmatch(str(key))
-            else redacted_value(inner, depth + 1)
+            else redact_value(inner, depth + 1)
             for key, inner in islice(value.items(), MAX_ITEMS)
         }
     if depth < _MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
-        return [redacted_value(inner, depth + 1) for inner in islice(value, MAX_ITEMS)]
-    return redacted(str(value))
+        return [redact_value(inner, depth + 1) for inner in islice(value, MAX_ITEMS)]
+    return redact(str(value))
 
 
-def redacted_event(event: StatusEvent) -> StatusEvent:
-    """The event without secrets, such as the signature of the URL of an image."""
+def redact_event(event: StatusEvent) -> StatusEvent:
+    """Return an event without secrets, such as the signature of an image's URL."""
     return replace(
         event,
-        message=redacted(event.message),
-        image_url=redacted(event.image_url),
-        region_id=redacted(event.region_id),
-        model_name=redacted(event.model_name),
+        message=redact(event.message),
+        image_url=redact(event.image_url),
+        region_id=redact(event.region_id),
+        model_name=redact(event.model_name),
     )

@@ -1,4 +1,4 @@
-"""What a status channel is: a way to tell the outside how a job stands."""
+"""The interfaces of status channels and of the folders that store events."""
 
 from typing import Protocol
 
@@ -6,36 +6,36 @@ from daskmr.core.events import StatusEvent
 
 
 class StatusChannel(Protocol):
-    """Says events somewhere; plain data that opens its clients on first use."""
+    """Publishes events to one destination; plain data that opens its clients on first use."""
 
     @property
     def key(self) -> str:
-        """Short name of where events are said, fit for a file name; never changes with time."""
+        """Short constant name of the destination, valid as a file name."""
 
     def publish(self, event: StatusEvent) -> None:
-        """Say one event; doing it twice is allowed, both have the same id.
+        """Publish one event; it may be published twice, with the same id.
 
         Raises
         ------
         PermanentError
-            When this event will never be taken; others will.
+            If the destination refuses this event for ever.
         DaskmrError
-            Any other: when nothing is taken at present.
+            Any other: if the destination is unavailable; the event is published again later.
         """
 
 
-class Shelf(Protocol):
-    """Where the events of one job are kept, such as `daskmr.store.places.Place`."""
+class EventStore(Protocol):
+    """Folder that stores the events of one job, such as `daskmr.store.object_store.ObjectStore`."""
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Absolute path or ``s3://`` URL."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a name that is not there; False when other content is there already."""
+        """Create a name; return False if it exists with other content."""
 
     def read(self, name: str) -> bytes | None:
-        """The content of a name; None when it is not there."""
+        """Return the content of a name; None if it does not exist."""
 
     def names(self, prefix: str) -> list[str]:
-        """All names that begin so, sorted."""
+        """Return all names that start with *prefix*, sorted."""

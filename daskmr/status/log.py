@@ -1,4 +1,4 @@
-"""Status as records of the log, for the queries of Model Runner's dashboards."""
+"""Status events as log records, for the queries of Model Runner's dashboards."""
 
 import logging
 from typing import Any
@@ -14,27 +14,27 @@ _ENDED = {True: "Completed region processing.", False: "Completed image processi
 
 @plugin
 class LogChannel:
-    """One record ``StatusMonitorUpdate`` an event; begins and ends also for the timeline."""
+    """One record ``StatusMonitorUpdate`` for each event; starts and ends also for the timeline."""
 
     @property
     def key(self) -> str:
-        """Short name of where events are said."""
+        """Short name of the destination."""
         return "log"
 
     def publish(self, event: StatusEvent) -> None:
-        """Write the records."""
-        about = {"job_id": event.job_id, "image_id": event.image_id}
+        """Write the log records of an event."""
+        ids = {"job_id": event.job_id, "image_id": event.image_id}
         if event.region_id:
-            about["region_id"] = event.region_id
-        said = {**about, "event_id": event.id, "status": str(event.status), "reason": event.message}
-        log.info("StatusMonitorUpdate", extra={"daskmr": {**said, "request": _request(event)}})
+            ids["region_id"] = event.region_id
+        fields = {**ids, "event_id": event.id, "status": str(event.status), "reason": event.message}
+        log.info("StatusMonitorUpdate", extra={"daskmr": {**fields, "request": _request(event)}})
         text = timeline(event)
         if text:
-            log.info(text, extra={"daskmr": {**about, "tag": TIMELINE}})
+            log.info(text, extra={"daskmr": {**ids, "tag": TIMELINE}})
 
 
 def timeline(event: StatusEvent) -> str:
-    """What the timeline of a job says of an event; empty for nothing.
+    """Return the text of an event in the timeline of its job; empty for events without one.
 
     Examples
     --------
@@ -48,17 +48,13 @@ def timeline(event: StatusEvent) -> str:
 
 
 def _request(event: StatusEvent) -> dict[str, Any]:
-    """What the documented query of the table of images reads; times in milliseconds since 1970."""
-    found: dict[str, Any] = {"image_url": event.image_url, "model_name": event.model_name}
+    """Return the fields of Model Runner's documented query; times in milliseconds since 1970."""
+    fields: dict[str, Any] = {"image_url": event.image_url, "model_name": event.model_name}
     if event.duration_ms is not None:
-        found["start_time"] = event.time_ms - event.duration_ms
-        found["processing_duration"] = event.duration_ms
+        fields["start_time"] = event.time_ms - event.duration_ms
+        fields["processing_duration"] = event.duration_ms
     if event.status.is_over:
-        found["end_time"] = event.time_ms
-    if event.regions is not None:
-        found["region_count"] = event.regions.total
-        found["region_success"] = event.regions.success
-        found["region_error"] = event.regions.partial + event.regions.failed
+        fields["end_time"] = event.time_ms
     if event.progress is not None:
-        found["progress"] = event.progress
-    return found
+        fields["progress"] = event.progress
+    return fields

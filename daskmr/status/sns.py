@@ -1,4 +1,4 @@
-"""Status through Amazon SNS, with the messages and attributes of Model Runner."""
+"""Status events through Amazon SNS, with the messages and attributes of Model Runner."""
 
 import hashlib
 import re
@@ -9,10 +9,10 @@ from daskmr.aws import Identity
 from daskmr.core.events import StatusEvent, sns_message
 from daskmr.errors import PermanentError, RequestError, UnreachableError
 from daskmr.registry import plugin
-from daskmr.status._redaction import redacted_event
+from daskmr.status._redaction import redact_event
 
 _ARN = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
-_OF_EVENT = frozenset({"InvalidParameter", "InvalidParameterValue", "ValidationException"})
+_PERMANENT = frozenset({"InvalidParameter", "InvalidParameterValue", "ValidationException"})
 _MAX_GROUP = 128
 
 
@@ -21,12 +21,12 @@ class SnsChannel:
     """Publishes events of images to one topic, and those of regions to another."""
 
     topic: str
-    """ARN of the topic of images; of the kind FIFO when it ends so."""
+    """ARN of the topic of images; a FIFO topic if it ends in ``.fifo``."""
     region_topic: str = ""
-    """ARN of the topic of regions; empty: nothing is said of them."""
+    """ARN of the topic of regions; if empty, they are not published."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no topic."""
+        """Raise if a topic is not the ARN of an SNS topic."""
         for name, arn in (("topic", self.topic), ("regionTopic", self.region_topic)):
             if not _ARN.fullmatch(arn) and (arn or name == "topic"):
                 msg = f"{name}: {arn!r} is not the ARN of an SNS topic"
@@ -34,27 +34,27 @@ class SnsChannel:
 
     @property
     def key(self) -> str:
-        """Short name of where events are said."""
+        """Short name of the topics."""
         return f"sns-{hashlib.sha256(f'{self.topic} {self.region_topic}'.encode()).hexdigest()[:8]}"
 
     def publish(self, event: StatusEvent) -> None:
-        """Publish an event; of one job, in the order of the calls where the topic is FIFO."""
+        """Publish an event; a FIFO topic keeps the order of the events of one job."""
         arn = self.region_topic if event.region_id else self.topic
         if not arn:
             return
         client = aws.client("sns", Identity(region=arn.split(":")[3]))
-        said = redacted_event(event)
+        redacted = redact_event(event)
         try:
-            with aws.translated(arn):
-                client.publish(TopicArn=arn, **sns_message(said), **_order(arn, said))
+            with aws.translate_errors(arn):
+                client.publish(TopicArn=arn, **sns_message(redacted), **_fifo_fields(arn, redacted))
         except PermanentError as error:
-            if error.reason in _OF_EVENT:
+            if error.reason in _PERMANENT:
                 raise
             raise UnreachableError(str(error), reason=error.reason) from error
 
 
-def _order(arn: str, event: StatusEvent) -> dict[str, Any]:
-    """What a FIFO topic has to know."""
+def _fifo_fields(arn: str, event: StatusEvent) -> dict[str, Any]:
+    """Return the fields that a FIFO topic requires; none for other topics."""
     if not arn.endswith(".fifo"):
         return {}
     group = re.sub(r"[^!-~]", "_", event.job_id)[:_MAX_GROUP] or "_"

@@ -1,4 +1,8 @@
-"""Where a job keeps what it did: a local folder or a bucket that all workers reach."""
+"""The job store: a folder or bucket that all workers reach, in which each name is written once.
+
+`object_store` writes names, `lease` gives a job to one driver, `parts` holds the features of
+regions, and `jobs` puts the three together as the folder of one job.
+"""
 
 from daskmr.store.jobs import JobFolder, jobs
 from daskmr.store.parts import Part, PartHeader, PartStore

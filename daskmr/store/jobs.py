@@ -1,23 +1,24 @@
-"""The folder of one job: what was asked for, what is done, and what came of it.
+"""The folder of one job: its request, its committed regions and its results.
 
 ::
 
-    STORE/jobs/JOB/request.json     created once: what decides the answers of the model
-                   lease.json       who runs it
-                   regions/*.parquet  created once each: features of a region, and its tiles
-                   rounds/*.json    created once each: failed tiles that are asked about again
-                   attempts/*.json  created once each: why an attempt at a region ended badly
-                   stop/*.json      created once each: that a driver is to stop, by epoch
-                   events/*.jsonl   created once each: what happened, in order
-                   delivered/*.json created once each: that a place has got a result
-                   outbox/*         created once each: what is said of the job, and who has heard it
-                   result-*.parquet the features on the ground, named by their hash
-                   report.json      created once: the account of the job
-                   manifest.json    created once: the results, by name and hash
+    STORE/jobs/JOB/request.json     created once: all options that the model's responses depend on
+                   lease.json       the driver that runs it
+                   regions/*.parquet  created once each: features and tile outcomes of a region
+                   rounds/*.json    created once each: failed tiles of a retry round
+                   attempts/*.json  created once each: why an attempt at a region failed
+                   stop/*.json      created once each: stop request to the driver of an epoch
+                   ends/*.json      created once each: end of a driver without a result, by epoch
+                   events/*.jsonl   created once each: the event log, in order
+                   delivered/*.json created once each: results were delivered to an output
+                   outbox/*         created once each: status events and their deliveries
+                   result-*.parquet the georeferenced features, named by their hash
+                   report.json      created once: the report of the job
+                   manifest.json    created once: names and hashes of the results
                    manifests/*.json results of later runs that merged in another way
 
-A job whose failed tiles were asked about again has a ``report-N.json`` and a ``manifest-N.json``
-for each such round; the last one is right.
+A job whose failed tiles were retried has a ``report-N.json`` and a ``manifest-N.json`` for each
+retry round; the last one is valid.
 """
 
 import json
@@ -27,13 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daskmr.core.grid import Position
 from daskmr.errors import RequestError, SourceChangedError, StoreError
 from daskmr.store.lease import Lease
+from daskmr.store.object_store import BucketStore, ObjectStore, digest, object_store
 from daskmr.store.parts import PartStore
-from daskmr.store.places import Bucket, Place, digest, place
 
 _REQUEST = "request.json"
-Position = tuple[int, int]
 """First pixel row and column of a tile."""
 
 
@@ -46,18 +47,18 @@ class JobFolder:
 
     @classmethod
     def at(cls, store: str, job_id: str) -> "JobFolder":
-        """The folder of a job, there or not."""
-        root = place(store)
+        """Return the folder of a job, which need not exist."""
+        root = object_store(store)
         return cls(url=f"{root.url}/jobs/{job_id}")
 
     @property
-    def place(self) -> Place:
-        """Where it is."""
-        return place(self.url)
+    def objects(self) -> ObjectStore:
+        """Object store of the folder."""
+        return object_store(self.url)
 
     @property
     def parts(self) -> PartStore:
-        """Its regions."""
+        """Store of its regions' features."""
         return PartStore(url=f"{self.url}/regions")
 
     def begin(
@@ -68,47 +69,47 @@ class JobFolder:
         plan: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Begin the job, or go on with it; True when it was there already.
+        """Begin or continue the job; return True if it existed before.
 
         Parameters
         ----------
         request
-            All that decides the answers of the model, as plain JSON values.
+            All options that the model's responses depend on, as plain JSON values.
         source
             Identity of the image.
         plan
-            How much work it is, for those who look on.
+            Numbers of tiles and regions, for `daskmr status`.
         options
-            What a later call needs to go on with it by its name alone.
+            Options that a later call needs to continue the job by its name alone.
 
         Raises
         ------
         RequestError
-            When a job of this id asked for something else; names the differences.
+            If the job has another request; names the differences.
         SourceChangedError
-            When the image is not the one that the job began with.
+            If the image has changed since the job began.
         StoreError
-            When the store cannot be written, or would mix jobs.
+            If the store cannot be written, or lacks conditional writes.
         """
-        where = self.place
-        if isinstance(where, Bucket):
-            where.check()
-        said = {
+        objects = self.objects
+        if isinstance(objects, BucketStore):
+            objects.check()
+        record = {
             "request": dict(request),
             "source": dict(source),
             "plan": dict(plan or {}),
             "options": dict(options or {}),
         }
-        content = json.dumps(said, indent=1, sort_keys=True).encode()
-        is_there = where.read(_REQUEST) is not None
-        if not where.create(_REQUEST, content):
-            self._compare(said)
+        content = json.dumps(record, indent=1, sort_keys=True).encode()
+        exists = objects.read(_REQUEST) is not None
+        if not objects.create(_REQUEST, content):
+            self._compare(record)
             return True
-        return is_there
+        return exists
 
-    def _compare(self, said: Mapping[str, Any]) -> None:
+    def _compare(self, record: Mapping[str, Any]) -> None:
         before = self._json(_REQUEST) or {}
-        old, new = before.get("request", {}), said["request"]
+        old, new = before.get("request", {}), record["request"]
         differences = [
             f"{name}: {new.get(name)!r}, but the job {self.job_id} began with {old.get(name)!r}"
             for name in sorted({*old, *new})
@@ -116,10 +117,10 @@ class JobFolder:
         ]
         if differences:
             raise RequestError(*differences)
-        if before.get("source") != said["source"]:
+        if before.get("source") != record["source"]:
             msg = (
                 f"{new.get('image')}: has changed since the job {self.job_id} began "
-                f"({before.get('source')} then, {said['source']} now)"
+                f"({before.get('source')} then, {record['source']} now)"
             )
             raise SourceChangedError(msg)
 
@@ -129,113 +130,151 @@ class JobFolder:
         return self.url.rpartition("/")[2]
 
     def lease(self) -> Lease:
-        """The right to run it."""
-        return Lease(self.place)
+        """Return a lease of the job; it is not acquired."""
+        return Lease(self.objects)
 
-    def committed(self) -> list[str]:
-        """Names of the parts that are there, sorted."""
-        names = self.place.names("regions/")
+    def part_names(self) -> list[str]:
+        """Return the names of the committed parts, sorted."""
+        names = self.objects.names("regions/")
         return [n.removeprefix("regions/").removesuffix(".parquet") for n in names
                 if n.endswith(".parquet")]  # fmt: skip
 
     @property
     def n_rounds(self) -> int:
-        """How often failed tiles were asked about again."""
-        return len(self.place.names("rounds/"))
+        """Number of retry rounds."""
+        return len(self.objects.names("rounds/"))
 
     def begin_round(self, tiles: Sequence[Position]) -> int:
-        """Ask about some tiles again; the number of the round, from 1."""
+        """Begin a retry round of tiles and return its number, from 1."""
         number = self.n_rounds + 1
         content = json.dumps([list(tile) for tile in sorted(tiles)]).encode()
-        self.place.create(f"rounds/{number:04d}.json", content)
+        self.objects.create(f"rounds/{number:04d}.json", content)
         return number
 
-    def round(self, number: int) -> list[Position]:
-        """The tiles of a round."""
-        found = json.loads(self.place.read(f"rounds/{number:04d}.json") or b"[]")
-        return [(int(row), int(col)) for row, col in found]
+    def round_tiles(self, number: int) -> list[Position]:
+        """Return the tiles of a retry round."""
+        tiles = json.loads(self.objects.read(f"rounds/{number:04d}.json") or b"[]")
+        return [(int(row), int(col)) for row, col in tiles]
 
     def attempts(self) -> dict[str, list[str]]:
-        """Causes by which attempts at regions ended badly, by name of the part."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in self.place.names("attempts/"):
+        """Return the causes of failed attempts at regions, by name of the part."""
+        causes: dict[str, list[str]] = defaultdict(list)
+        for name in self.objects.names("attempts/"):
             part, _, cause = name.removeprefix("attempts/").removesuffix(".json").split(".")
-            found[part].append(cause)
-        return dict(found)
+            causes[part].append(cause)
+        return dict(causes)
 
-    def attempted(self, part: str, number: int, said: Mapping[str, Any]) -> None:
-        """Keep that an attempt at a region ended badly; ``cause`` is one word of what is said."""
-        content = json.dumps(said, indent=1, sort_keys=True).encode()
-        self.place.create(f"attempts/{part}.{number:04d}.{said['cause']}.json", content)
+    def record_attempt(self, part: str, number: int, record: Mapping[str, Any]) -> None:
+        """Record a failed attempt at a region.
 
-    def stop(self, epoch: int, why: str) -> None:
-        """Tell the driver of that epoch, and its workers, to stop; the first reason stands."""
-        self.place.create(f"stop/{epoch:06d}.json", json.dumps({"why": why}).encode())
+        Parameters
+        ----------
+        part
+            Name of the part.
+        number
+            Number of the attempt.
+        record
+            Plain JSON values; ``cause`` is one word.
+        """
+        content = json.dumps(record, indent=1, sort_keys=True).encode()
+        self.objects.create(f"attempts/{part}.{number:04d}.{record['cause']}.json", content)
 
-    def stopped(self, epoch: int) -> str:
-        """Why the driver of that epoch is to stop; empty when it is not."""
-        content = self.place.read(f"stop/{epoch:06d}.json")
+    def request_stop(self, epoch: int, reason: str) -> None:
+        """Request the driver of an epoch and its workers to stop; the first reason counts."""
+        self.objects.create(f"stop/{epoch:06d}.json", json.dumps({"why": reason}).encode())
+
+    def stop_reason(self, epoch: int) -> str:
+        """Return why the driver of an epoch must stop; empty if it need not."""
+        content = self.objects.read(f"stop/{epoch:06d}.json")
         return str(json.loads(content)["why"]) if content else ""
 
+    def record_end(self, epoch: int, end: Mapping[str, Any]) -> None:
+        """Record the end of an epoch's driver without a result; the first record counts.
+
+        Parameters
+        ----------
+        epoch
+            Number of the driver.
+        end
+            Plain JSON values; see `daskmr.results.job_end.EndRecorder`.
+        """
+        content = json.dumps(dict(end), indent=1, sort_keys=True).encode()
+        self.objects.create(f"ends/{epoch:06d}.json", content)
+
+    def end_of(self, epoch: int) -> dict[str, Any] | None:
+        """Return the record of an epoch's driver that ended without a result; None without one."""
+        return self._json(f"ends/{epoch:06d}.json")
+
+    def last_end(self) -> dict[str, Any] | None:
+        """Return the newest record of a driver that ended without a result; None without any."""
+        names = self.objects.names("ends/")
+        return self._json(names[-1]) if names else None
+
     def finish(self, report: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-        """Publish the account and the results of the last round; the first to do so is right.
+        """Publish the report and the results of the last round; the first writer wins.
 
         Raises
         ------
         StoreError
-            When another result of this round was published before.
+            If another result of this round was published before.
         """
         text = json.dumps(manifest, indent=1, sort_keys=True).encode()
         number = self.n_rounds
-        account = json.dumps(report, indent=1, sort_keys=True).encode()
-        self.place.create(_numbered("report", number), account)
-        if not self.place.create(_numbered("manifest", number), text):
+        content = json.dumps(report, indent=1, sort_keys=True).encode()
+        self.objects.create(_numbered("report", number), content)
+        if not self.objects.create(_numbered("manifest", number), text):
             msg = f"{self.url}: another result of this job is published already"
             raise StoreError(msg)
 
-    def add(self, manifest: Mapping[str, Any]) -> None:
-        """Publish another result of the same answers, under the hash of its manifest."""
+    def add_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Publish another result of the same regions, under the hash of its manifest."""
         text = json.dumps(manifest, indent=1, sort_keys=True).encode()
-        self.place.create(f"manifests/{digest(text)[:16]}.json", text)
+        self.objects.create(f"manifests/{digest(text)[:16]}.json", text)
 
-    def keep(self, path: Path, sha256: str, *, kind: str = "result") -> str:
-        """Keep a result under the name that its content gives it; that name."""
+    def add_result(self, path: Path, sha256: str, *, kind: str = "result") -> str:
+        """Copy a result file into the folder and return its name, derived from its hash."""
         name = f"{kind}-{sha256[:32]}{path.suffix}"
-        if not self.place.exists(name):
-            self.place.put(name, path)
+        if not self.objects.exists(name):
+            self.objects.put(name, path)
         return name
 
     def manifest(self) -> dict[str, Any] | None:
-        """What was published of the last round; None before."""
+        """Return the manifest of the last round; None before it is published."""
         return self._json(_numbered("manifest", self.n_rounds))
 
-    def published(self) -> dict[str, Any] | None:
-        """What was published of the last round that came so far; None before the job's end."""
+    def last_manifest(self) -> dict[str, Any] | None:
+        """Return the newest manifest of all rounds; None before the job's end."""
         return self._last("manifest")
 
     def report(self) -> dict[str, Any] | None:
-        """The job's account, of the last round that has one; None before the job's end."""
+        """Return the job's report, of the last round that has one; None before the job's end.
+
+        In a round without a result it is the one that the last driver recorded at its end.
+        """
+        end = self.last_end() if self.manifest() is None else None
+        if end is not None and end["report"] is not None and end["round"] == self.n_rounds:
+            return dict(end["report"])
         return self._last("report")
 
     def request(self) -> dict[str, Any] | None:
-        """What was asked for; None when there is no such job."""
+        """Return the record of the job's request; None if the job does not exist."""
         return self._json(_REQUEST)
 
     def _last(self, name: str) -> dict[str, Any] | None:
         rounds = range(self.n_rounds, -1, -1)
-        found = (self._json(_numbered(name, number)) for number in rounds)
-        return next((said for said in found if said is not None), None)
+        records = (self._json(_numbered(name, number)) for number in rounds)
+        return next((record for record in records if record is not None), None)
 
     def _json(self, name: str) -> dict[str, Any] | None:
-        content = self.place.read(name)
+        content = self.objects.read(name)
         if content is None:
             return None
         try:
-            found: dict[str, Any] = json.loads(content)
+            record: dict[str, Any] = json.loads(content)
         except ValueError as error:
             msg = f"{self.url}/{name}: not JSON: {error}"
             raise StoreError(msg) from error
-        return found
+        return record
 
 
 def _numbered(name: str, number: int) -> str:
@@ -243,5 +282,5 @@ def _numbered(name: str, number: int) -> str:
 
 
 def jobs(store: str) -> list[str]:
-    """Ids of all jobs of a store, sorted."""
-    return place(store).folders("jobs/")
+    """Return the names of all jobs of a store, sorted."""
+    return object_store(store).folders("jobs/")

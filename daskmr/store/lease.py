@@ -1,8 +1,8 @@
-"""One driver for each job: a lease that is held by beating, and lost by falling silent.
+"""The lease that gives a job to one driver: renewed by a heartbeat, lost without one.
 
-No clock is compared between machines: a lease has run out when whoever wants it has seen it
-unchanged for long enough, by an own monotonic clock. Where its holder was a process of this very
-machine, the machine knows whether it is gone.
+No clocks of different machines are compared: a lease has expired when the driver that wants it has
+read it unchanged for long enough, by its own monotonic clock. If the holder was a process of the
+same machine, that machine knows if it still exists.
 """
 
 import json
@@ -13,170 +13,204 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from daskmr.errors import BusyError, StoreError
-from daskmr.store.places import Place
+from daskmr.store.object_store import ObjectStore
 
 NAME = "lease.json"
 BEAT_S = 5.0
-"""Seconds between beats."""
+"""Seconds between heartbeats."""
 EXPIRES_S = 20.0
-"""Seconds without a beat after which a lease may be taken over."""
+"""Seconds without a heartbeat after which a lease may be taken over."""
 
 
 @dataclass
 class Lease:
-    """The right to run one job.
+    """The exclusive right to run one job.
 
     Parameters
     ----------
-    place
+    objects
         The job's folder.
     clock, sleep
-        Monotonic seconds, and waiting; given by tests.
+        Monotonic seconds, and waiting; replaced in tests.
     """
 
-    place: Place
+    objects: ObjectStore
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     epoch: int = 0
-    """How often the job has changed hands."""
+    """Number of times that the job changed its driver."""
     _nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
     _beat: int = 0
-    _seen: bytes = b""
+    _written: bytes = b""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _watched: bytes = b""
     _since: float = 0.0
     lost: bool = False
-    """Whether somebody else has taken it over."""
+    """True if another driver has taken the lease over."""
 
     def acquire(self) -> None:
-        """Take the lease: at once when nobody holds it, else once its holder has fallen silent.
+        """Acquire the lease: at once if it is free, else when its holder's heartbeat stopped.
 
         Raises
         ------
         BusyError
-            When its holder is alive.
+            If its holder is alive.
         """
         while not self.attempt():
             self.sleep(BEAT_S / 5)
 
     def attempt(self) -> bool:
-        """Take the lease if it can be had now; call again a little later when it cannot.
+        """Acquire the lease if that is possible now; call again later after False.
 
         Raises
         ------
         BusyError
-            When its holder was seen to be alive.
+            If the holder's heartbeat was observed.
         """
         if not self._watched:
             if self._create():
                 return True
             self._watched, self._since = self._read(), self.clock()
         else:
-            now = self._read()
-            if now != self._watched and not json.loads(now).get("released"):
-                msg = f"{self.place.url}: the job is being run by {json.loads(now)['owner']}"
+            content = self._read()
+            if content != self._watched and not json.loads(content).get("released"):
+                msg = f"{self.objects.url}: the job is being run by {json.loads(content)['owner']}"
                 raise BusyError(msg)
-            self._watched = now
-        held = json.loads(self._watched)
-        is_free = held.get("released") or is_gone(held) or self.clock() - self._since >= EXPIRES_S
-        return bool(is_free) and self._take(self._watched, int(held["epoch"]))
+            self._watched = content
+        lease = json.loads(self._watched)
+        is_expired = self.clock() - self._since >= EXPIRES_S
+        is_free = lease.get("released") or is_gone(lease) or is_expired
+        return bool(is_free) and self._take_over(self._watched, int(lease["epoch"]))
 
     def keep(self) -> None:
-        """Beat in a thread until `release`."""
-        self._thread = threading.Thread(target=self._beating, name="daskmr-lease", daemon=True)
+        """Start a thread that renews the lease until `release`."""
+        self._thread = threading.Thread(target=self._keep, name="daskmr-lease", daemon=True)
         self._thread.start()
 
     def beat(self) -> bool:
-        """Say that the holder is alive; False when the lease is lost."""
+        """Renew the lease; return False if it is lost."""
         self._beat += 1
         content = self._content()
-        if self.place.swap(NAME, content, seen=self._seen):
-            self._seen = content
+        if self.objects.swap(NAME, content, expected=self._written):
+            self._written = content
             return True
         self.lost = self._read() != content
         if not self.lost:
-            self._seen = content
+            self._written = content
         return not self.lost
 
     def release(self) -> None:
-        """Let the next one begin at once."""
+        """Stop renewing and free the lease for the next driver."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
         if not self.lost:
-            self.place.swap(NAME, self._content(released=True), seen=self._seen)
+            self.objects.swap(NAME, self._content(released=True), expected=self._written)
 
     def _create(self) -> bool:
         content = self._content()
-        if self.place.create(NAME, content):
-            self._seen = content
+        if self.objects.create(NAME, content):
+            self._written = content
             return True
         return False
 
-    def _take(self, watched: bytes, epoch: int) -> bool:
+    def _take_over(self, watched: bytes, epoch: int) -> bool:
         self.epoch = epoch + 1
         content = self._content()
-        if self.place.swap(NAME, content, seen=watched):
-            self._seen = content
+        if self.objects.swap(NAME, content, expected=watched):
+            self._written = content
             return True
         return False
 
     def _read(self) -> bytes:
-        found = self.place.read(NAME)
-        if found is None:
-            msg = f"{self.place.url}/{NAME}: gone"
+        content = self.objects.read(NAME)
+        if content is None:
+            msg = f"{self.objects.url}/{NAME}: gone"
             raise StoreError(msg)
-        return found
+        return content
 
     def _content(self, *, released: bool = False) -> bytes:
-        said = {
+        fields = {
             "owner": self.owner,
             "process": _process(os.getpid()),
             "epoch": self.epoch,
             "beat": self._beat,
             "nonce": self._nonce,
         }
-        return json.dumps(said | ({"released": True} if released else {})).encode()
+        return json.dumps(fields | ({"released": True} if released else {})).encode()
 
-    def _beating(self) -> None:
+    def _keep(self) -> None:
         while not self._stop.wait(BEAT_S):
             try:
                 if not self.beat():
                     return
-            except StoreError:  # a store that is away: the next beat may reach it
+            except StoreError:  # the store is unavailable: the next heartbeat may reach it
                 continue
 
 
-def is_gone(held: Mapping[str, Any]) -> bool:
-    """Whether the holder of a lease is known to have ended: only of this machine can that be said.
+def is_gone(lease: Mapping[str, Any]) -> bool:
+    """Return True if the holder was a process of this machine and has ended.
 
     Parameters
     ----------
-    held
+    lease
         Content of a lease.
     """
-    said = held.get("process")
-    if not said or said[:2] != _process(os.getpid())[:2]:
+    process = lease.get("process")
+    if not process or tuple(process[:2]) != _machine():
         return False
-    return bool(said != _process(int(said[2])))
+    try:
+        return bool(process != _process(int(process[2])))
+    except psutil.AccessDenied:  # it exists, and belongs to another user
+        return False
 
 
 def _process(pid: int) -> list[str]:
-    """What names a process of Linux for ever: boot, process namespace, number, time of start."""
+    """Return what identifies a process for ever: machine, process namespace, number, start time.
+
+    The start time is empty for a process that does not exist any more.
+    """
+    return [*_machine(), str(pid), _start_time(pid)]
+
+
+@cache
+def _machine() -> tuple[str, str]:
+    """Return names of this machine and of the process namespace.
+
+    Linux has an id of each boot and of the namespace, which no library reads. Elsewhere, they are
+    the network card and the host name; start times distinguish the boots.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # another system: only silence tells
-        return []
-    try:
-        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return boot, str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        return [boot, space, str(pid), ""]
-    state, _, rest = told.rpartition(")")[2].strip().partition(" ")
-    return [boot, space, str(pid), "" if state in "ZX" else rest.split()[18]]
+        return f"{uuid.getnode():012x}", socket.gethostname()
+
+
+def _start_time(pid: int) -> str:
+    """Return the start time of a process, in the clock of the system that is never set.
+
+    On Linux these are the ticks since boot of ``/proc/PID/stat``, which older versions wrote into
+    leases: psutil adds the boot time to them, which is taken off again, since it changes with the
+    clock. Other systems keep the time itself.
+    """
+    try:
+        boot_s = psutil.boot_time() if psutil.LINUX else 0.0  # before the process: psutil caches it
+        process = psutil.Process(pid)
+        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            return ""
+        start_s = process.create_time()
+    except psutil.NoSuchProcess:
+        return ""
+    if psutil.LINUX:
+        return str(round((start_s - boot_s) * os.sysconf("SC_CLK_TCK")))
+    return repr(start_s)

@@ -1,7 +1,7 @@
-"""One GeoParquet file for each region: its features in pixels, and how each of its tiles ended.
+"""One GeoParquet file for each region: its features in pixels, and the outcome of each tile.
 
 Features never travel to the driver through Dask: the worker writes a part, the driver reads it.
-A part appears whole or not at all, and its content depends on the tiles' answers only.
+A part is written atomically, and its content depends on the model's responses only.
 """
 
 import json
@@ -19,15 +19,15 @@ import pyarrow.parquet as pq
 import shapely
 
 from daskmr.core.boxes import Boxes
-from daskmr.core.effort import Effort
 from daskmr.core.features import COLUMNS
-from daskmr.core.report import TileOutcome, TileStatus
+from daskmr.core.report import TileOutcome
+from daskmr.core.timings import Effort
 from daskmr.errors import StoreError
-from daskmr.store.places import place
+from daskmr.store.object_store import object_store
 
 T = TypeVar("T")
-_READERS = 8
-_TAIL = 2**16
+_N_THREADS = 8
+_TAIL_BYTES = 2**16
 _TILES, _EFFORT = b"daskmr:tiles", b"daskmr:effort"
 _GEO = {
     "version": "1.1.0",
@@ -38,26 +38,26 @@ _GEO = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one region found."""
+    """Result of one region."""
 
     features: gpd.GeoDataFrame
     """Table in full-image pixels, see `daskmr.core.features`."""
     outcomes: Sequence[TileOutcome]
-    """How each tile of the region that was run ended."""
+    """Outcome of each tile of the region that was run."""
     effort: Effort = field(default_factory=Effort)
-    """What it took."""
+    """Pixels read and times spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartHeader:
-    """What a part says of itself."""
+    """Metadata of a part."""
 
     outcomes: Sequence[TileOutcome]
-    """How each tile ended."""
+    """Outcome of each tile."""
     effort: Effort
-    """What it took."""
+    """Pixels read and times spent."""
     n_features: int
-    """Features in it."""
+    """Number of features."""
     bounds: tuple[float, float, float, float] | None
     """Box around the boxes of all features, full-image pixels; None without any."""
 
@@ -70,94 +70,94 @@ class PartStore:
     """Absolute path or fsspec URL; one folder for each run of a job."""
 
     def write(self, name: str, part: Part) -> Part:
-        """Commit a part and return what is there: the first one that was committed.
+        """Commit a part and return the committed one: the first writer wins.
 
         Raises
         ------
         StoreError
-            When the folder cannot be written.
+            If the folder cannot be written.
         """
-        if place(self.url).create(f"{name}.parquet", _serialised(part)):
+        if object_store(self.url).create(f"{name}.parquet", _serialize(part)):
             return part
         return self.read(name)
 
     def read(self, name: str) -> Part:
-        """The part of that name.
+        """Return a part.
 
         Raises
         ------
         StoreError
-            When it is not there, or not a part.
+            If it does not exist or is not a part.
         """
         target = f"{self.url}/{name}.parquet"
-        content = place(self.url).read(f"{name}.parquet")
+        content = object_store(self.url).read(f"{name}.parquet")
         try:
             if content is None:
                 raise FileNotFoundError(target)
-            return _parsed(pq.read_table(pa.BufferReader(content)))
+            return _parse(pq.read_table(pa.BufferReader(content)))
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             msg = f"{target}: cannot read the part: {error}"
             raise StoreError(msg) from error
 
     def exists(self, name: str) -> bool:
-        """Whether a part of that name is there."""
-        return place(self.url).exists(f"{name}.parquet")
+        """Return True if a part exists."""
+        return object_store(self.url).exists(f"{name}.parquet")
 
     def read_all(self, names: Iterable[str]) -> Iterator[Part]:
-        """The parts of those names, in their order; a few are read ahead."""
-        yield from _ahead(self.read, names)
+        """Yield parts in the order of *names*; a few are read ahead."""
+        yield from _read_ahead(self.read, names)
 
     def header(self, name: str) -> PartHeader:
-        """What a part says of itself, without its features.
+        """Return the metadata of a part without reading its features.
 
         Raises
         ------
         StoreError
-            When it is not there, or not a part.
+            If it does not exist or is not a part.
         """
         target = f"{self.url}/{name}.parquet"
-        where, file = place(self.url), f"{name}.parquet"
+        objects, file = object_store(self.url), f"{name}.parquet"
         try:
-            content = where.tail(file, _TAIL)
+            content = objects.tail(file, _TAIL_BYTES)
             if content is not None and int.from_bytes(content[-8:-4], "little") + 8 > len(content):
-                content = where.read(file)
+                content = objects.read(file)
             if content is None:
                 raise FileNotFoundError(target)
-            return _headed(pq.read_metadata(pa.BufferReader(content)))
+            return _parse_header(pq.read_metadata(pa.BufferReader(content)))
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             msg = f"{target}: cannot read the part: {error}"
             raise StoreError(msg) from error
 
     def boxes(self, name: str) -> Boxes:
-        """The boxes of a part's features, shape (N, 4), full-image pixels."""
-        content = place(self.url).read(f"{name}.parquet") or b""
+        """Return the boxes of a part's features, shape (N, 4), full-image pixels."""
+        content = object_store(self.url).read(f"{name}.parquet") or b""
         sides = ["x_min", "y_min", "x_max", "y_max"]
-        found = pq.read_table(pa.BufferReader(content), columns=sides)
-        return np.stack([found.column(side).to_numpy() for side in sides], axis=1)
+        table = pq.read_table(pa.BufferReader(content), columns=sides)
+        return np.stack([table.column(side).to_numpy() for side in sides], axis=1)
 
     def headers(self, names: Iterable[str]) -> Iterator[PartHeader]:
-        """The headers of parts, in the order of their names; a few are read ahead."""
-        yield from _ahead(self.header, names)
+        """Yield the metadata of parts in the order of *names*; a few are read ahead."""
+        yield from _read_ahead(self.header, names)
 
     def probe(self) -> str:
-        """Write a small file that `check` finds again, and return its name."""
+        """Write a small file for `check` and return its name."""
         name = f".probe-{uuid.uuid4().hex}"
         try:
-            place(self.url).create(name, b"daskmr")
+            object_store(self.url).create(name, b"daskmr")
         except StoreError as error:
             msg = f"{self.url}: a worker cannot write parts here: {error}"
             raise StoreError(msg) from error
         return name
 
     def check(self, name: str) -> None:
-        """Refuse a store in which this process does not see what a worker wrote.
+        """Raise if this process cannot read the file that a worker wrote by `probe`.
 
         Raises
         ------
         StoreError
-            When the probe of that name is not there.
+            If the file of that name does not exist.
         """
-        if place(self.url).read(name) is None:
+        if object_store(self.url).read(name) is None:
             msg = (
                 f"{self.url}: what the workers write here is not visible to this process; "
                 "name a folder or URL that both reach (store=...)"
@@ -166,22 +166,22 @@ class PartStore:
 
     def remove(self) -> None:
         """Delete the folder and all parts in it."""
-        place(self.url).remove()
+        object_store(self.url).remove()
 
 
-def _ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
-    """What is read of each name, in their order, while the next few are being read."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="daskmr-parts") as pool:
-        waiting: deque[Future[T]] = deque()
+def _read_ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
+    """Yield the result of *read* for each name, in order, while threads read the next few."""
+    with ThreadPoolExecutor(_N_THREADS, thread_name_prefix="daskmr-parts") as pool:
+        pending: deque[Future[T]] = deque()
         for name in names:
-            waiting.append(pool.submit(read, name))
-            if len(waiting) > _READERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(read, name))
+            if len(pending) > _N_THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _serialised(part: Part) -> bytes:
+def _serialize(part: Part) -> bytes:
     tiles = [{**asdict(outcome), "status": str(outcome.status)} for outcome in part.outcomes]
     columns: dict[str, Any] = {
         name: pa.array(part.features[name], from_pandas=False) for name in COLUMNS
@@ -197,7 +197,7 @@ def _serialised(part: Part) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _parsed(table: pa.Table) -> Part:
+def _parse(table: pa.Table) -> Part:
     metadata = table.schema.metadata or {}
     geometry = shapely.from_wkb(table.column("geometry").to_numpy())
     frame = table.drop_columns(["geometry"]).to_pandas()
@@ -209,12 +209,12 @@ def _parsed(table: pa.Table) -> Part:
     )
 
 
-def _headed(found: pq.FileMetaData) -> PartHeader:
-    metadata = found.metadata or {}
-    names = {found.schema.column(i).name: i for i in range(found.num_columns)}
+def _parse_header(footer: pq.FileMetaData) -> PartHeader:
+    metadata = footer.metadata or {}
+    names = {footer.schema.column(i).name: i for i in range(footer.num_columns)}
     bounds = None
-    if found.num_rows:
-        groups = [found.row_group(i) for i in range(found.num_row_groups)]
+    if footer.num_rows:
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
         limits = {
             side: [group.column(names[side]).statistics for group in groups]
             for side in ("x_min", "y_min", "x_max", "y_max")
@@ -228,14 +228,14 @@ def _headed(found: pq.FileMetaData) -> PartHeader:
     return PartHeader(
         outcomes=_outcomes(metadata),
         effort=_effort(metadata),
-        n_features=found.num_rows,
+        n_features=footer.num_rows,
         bounds=bounds,
     )
 
 
 def _outcomes(metadata: Mapping[bytes, bytes]) -> list[TileOutcome]:
     tiles = json.loads(metadata.get(_TILES, b"[]"))
-    return [TileOutcome(**{**t, "status": TileStatus(t["status"])}) for t in tiles]
+    return [TileOutcome.from_dict(tile) for tile in tiles]
 
 
 def _effort(metadata: Mapping[bytes, bytes]) -> Effort:

@@ -1,6 +1,6 @@
 """Answers that must never count as success, each with the reason that a tile fails for.
 
-Statuses come with bodies that a careless reader would take for features.
+Bodies of error statuses look like features, so that a client that ignores the status shows.
 """
 
 import io
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daskmr.decode.columns import MAX_FEATURES
-from daskmr.endpoints._wire import MAX_RESPONSE_BYTES
+from daskmr.endpoints._transport import MAX_RESPONSE_BYTES
 from daskmr.testing.faults import Fault, cut_off, huge, never, reset, saying, slowloris, status
 from daskmr.testing.servers import EMPTY
 
@@ -78,7 +78,7 @@ _BODIES: Mapping[str, bytes] = {
     "Infinity": b"Infinity",
     "UTF-16": _GOOD.decode().encode("utf-16"),
     "not UTF-8": b'{"features": "\xff\xfe"}',
-    "gzip, not said": b"\x1f\x8b\x08\x00" + bytes(40),
+    "gzip, not declared": b"\x1f\x8b\x08\x00" + bytes(40),
     "pickle": pickle.dumps([1, 2, 3]),
     "PNG": b"\x89PNG\r\n\x1a\n" + bytes(40),
     "features null": b'{"type": "FeatureCollection", "features": null}',
@@ -132,7 +132,7 @@ BAD_ANSWERS: Mapping[str, BadAnswer] = {
         ),
         _BAD,
     ),
-    "another encoding than said": BadAnswer(
+    "another encoding than declared": BadAnswer(
         status(200, _GOOD, headers={"Content-Encoding": "gzip"}), "RESET"
     ),
     "connection reset": BadAnswer(reset(), "RESET"),
@@ -141,4 +141,4 @@ BAD_ANSWERS: Mapping[str, BadAnswer] = {
     "never": BadAnswer(never(), "TIMEOUT"),
     "huge": BadAnswer(huge(MAX_RESPONSE_BYTES + 2**20), "TOO_LARGE"),
 }
-"""By name."""
+"""Bad answers by name."""

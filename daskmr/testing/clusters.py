@@ -13,7 +13,7 @@ _START_S = 60.0
 
 @contextmanager
 def bare_cluster(folder: Path, *, n_workers: int, options: Sequence[str] = ()) -> Iterator[str]:
-    """A ``dask scheduler`` and some ``dask worker`` on loopback; the scheduler's address.
+    """Yield a ``dask scheduler`` and some ``dask worker`` on loopback; the scheduler's address.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ def bare_cluster(folder: Path, *, n_workers: int, options: Sequence[str] = ()) -
     options
         Given to all of them, such as ``--tls-ca-file``.
     """
-    told = folder / "scheduler.json"
+    scheduler_file = folder / "scheduler.json"
     with ExitStack() as stack:
         quiet = ["--no-dashboard"]
         stack.enter_context(
             _process(folder, "scheduler", "--host", "127.0.0.1", "--port", "0",
-                     "--scheduler-file", told, *quiet, *options)
+                     "--scheduler-file", scheduler_file, *quiet, *options)
         )  # fmt: skip
-        address = _address(told)
+        address = _address(scheduler_file)
         for _ in range(n_workers):
             stack.enter_context(
                 _process(folder, "worker", address, "--nthreads", "2", "--host", "127.0.0.1",
@@ -56,12 +56,12 @@ def _process(folder: Path, kind: str, *words: object) -> Iterator[None]:
             process.wait(20)
 
 
-def _address(told: Path) -> str:
-    """What a scheduler says of itself once it listens."""
+def _address(scheduler_file: Path) -> str:
+    """Return the address that a scheduler writes once it listens."""
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         try:
-            return str(json.loads(told.read_text())["address"])
+            return str(json.loads(scheduler_file.read_text())["address"])
         except (OSError, ValueError):
             time.sleep(0.1)
     msg = "no scheduler came up"

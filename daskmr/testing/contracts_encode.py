@@ -1,4 +1,4 @@
-"""What every tile encoder promises, as tests to inherit."""
+"""Contract of tile encoders: tests to inherit."""
 
 import io
 import pickle
@@ -26,7 +26,7 @@ WINDOW = Window(row=120, col=300, height=37, width=53)
 
 
 def image(dtype: str = "uint8", bands: int = 3) -> ImageInfo:
-    """Header of an image in UTM with a pixel of half a metre."""
+    """Return the header of an image in UTM with pixels of half a metre."""
     return ImageInfo(
         url="/images/contract.tif",
         height=500,
@@ -40,7 +40,7 @@ def image(dtype: str = "uint8", bands: int = 3) -> ImageInfo:
 
 
 def noise(dtype: str, shape: tuple[int, int, int]) -> Pixels:
-    """Pixels that nothing can compress, over the whole range of an integer type."""
+    """Return pixels that nothing can compress, over the whole range of an integer type."""
     random = np.random.default_rng(7)
     kind = np.dtype(dtype).kind
     if kind in "iu":
@@ -54,14 +54,14 @@ def noise(dtype: str, shape: tuple[int, int, int]) -> Pixels:
 
 
 def slope(shape: tuple[int, int, int]) -> Pixels:
-    """A smooth picture of 8 bits, as lossy formats like it."""
+    """Return a smooth image of 8 bits, which lossy formats keep nearly as it is."""
     bands, height, width = shape
     x, y = np.arange(width) / width, np.arange(height)[:, None] / height
     return np.stack([40 + 60 * x + 90 * y + 5 * band for band in range(bands)]).astype(np.uint8)
 
 
 def decode(payload: bytes) -> Pixels:
-    """The pixels of a payload that numpy or GDAL can read, shape (band, y, x)."""
+    """Return the pixels of a payload that numpy or GDAL can read, shape (band, y, x)."""
     if payload.startswith(b"\x93NUMPY"):
         loaded: Pixels = np.load(io.BytesIO(payload), allow_pickle=False)
         return loaded
@@ -73,23 +73,23 @@ def decode(payload: bytes) -> Pixels:
 
 
 class EncoderContract:
-    """Inherit, name the class ``Test...``, and say what to make."""
+    """Tests of one encoder: inherit, name the class ``Test...``, define `make`."""
 
     content_type: ClassVar[str]
-    """Media type that payloads are declared as."""
+    """Media type of payloads."""
     lossless: ClassVar[bool] = True
-    """Whether the pixels come back as they were."""
+    """True if decoded pixels equal the encoded ones."""
 
     def make(self) -> TileEncoder:
-        """The encoder under test."""
+        """Return the encoder under test."""
         raise NotImplementedError
 
     def decode(self, payload: bytes) -> Pixels:
-        """The pixels of a payload, shape (band, y, x); for formats that GDAL does not read."""
+        """Return the pixels of a payload, shape (band, y, x); override if GDAL cannot read it."""
         return decode(payload)
 
     def accepts(self, dtype: str, bands: int) -> bool:
-        """Whether the plan would let such an image pass."""
+        """Return whether the encoder takes images of a type and number of bands."""
         try:
             self.make().check(image(dtype, bands))
         except RequestError:
@@ -111,13 +111,13 @@ class EncoderContract:
             return
         shape = (bands, WINDOW.height, WINDOW.width)
         pixels = noise(dtype, shape) if self.lossless else slope(shape)
-        found = self.decode(encoder.encode(pixels, info, WINDOW))
-        assert found.shape == shape
-        assert found.dtype == np.dtype(dtype)
+        decoded = self.decode(encoder.encode(pixels, info, WINDOW))
+        assert decoded.shape == shape
+        assert decoded.dtype == np.dtype(dtype)
         if self.lossless:
-            np.testing.assert_array_equal(found, pixels)
+            np.testing.assert_array_equal(decoded, pixels)
         else:
-            assert np.abs(found.astype(float) - pixels).mean() < 3.0
+            assert np.abs(decoded.astype(float) - pixels).mean() < 3.0
 
     def test_it_accepts_an_ordinary_image(self) -> None:
         assert self.accepts("uint8", 1)
@@ -127,10 +127,10 @@ class EncoderContract:
     def test_any_shape_of_tile_comes_back(self, height: int, width: int) -> None:
         window = Window(row=3, col=5, height=height, width=width)
         pixels = slope((3, height, width))
-        found = self.decode(self.make().encode(pixels, image(), window))
-        assert found.shape == (3, height, width)
+        decoded = self.decode(self.make().encode(pixels, image(), window))
+        assert decoded.shape == (3, height, width)
         if self.lossless:
-            np.testing.assert_array_equal(found, pixels)
+            np.testing.assert_array_equal(decoded, pixels)
 
     def test_a_view_that_is_not_contiguous_comes_back(self) -> None:
         pixels = np.moveaxis(np.ascontiguousarray(np.moveaxis(slope((3, 37, 53)), 0, -1)), -1, 0)

@@ -1,4 +1,4 @@
-"""What every sensor model promises, as tests to inherit, and metadata of scenes."""
+"""Contract of sensor models: tests to inherit; and metadata of scenes."""
 
 import pickle
 from typing import ClassVar, NamedTuple, Self
@@ -49,21 +49,21 @@ SCENE_RPCS = Rpcs(
 
 
 class SensorModelContract:
-    """Inherit, name the class ``Test...``, and say what to make and from which image."""
+    """Tests of one model: inherit, name the class ``Test...``, define `make` and `info`."""
 
     heights: ClassVar[tuple[float, ...]] = (-450.0, 0.0, 1234.5, 8850.0)
     """Metres at which rays are cut, besides the model's own."""
 
     def make(self) -> SensorModel:
-        """The model under test."""
+        """Return the model under test."""
         raise NotImplementedError
 
     def info(self) -> ImageInfo:
-        """The image that it places on the ground."""
+        """Return the header of the image that the model belongs to."""
         raise NotImplementedError
 
     def points(self) -> Points:
-        """Pixels all over the image, its corners and a little beyond; shape (N, 2)."""
+        """Return pixels all over the image, its corners and a little beyond; shape (N, 2)."""
         info = self.info()
         x = np.linspace(-0.1, 1.1, 13) * info.width
         y = np.linspace(-0.1, 1.1, 13) * info.height
@@ -156,7 +156,7 @@ def sicd_xml(
     first: tuple[int, int] = (0, 0),
     size: tuple[int, int] = SAR_SIZE,
 ) -> str:
-    """SICD of a satellite 550 km high that looks down at 40 degrees.
+    """Return the SICD XML of a satellite 550 km high that looks down at 40 degrees.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def sicd_xml(
         f"<{name}><UVectECF>{_xyz(axis)}</UVectECF><SS>{spacing}</SS></{name}>"
         for name, axis, spacing in axes
     )
-    made = {
+    formation = {
         "RGZERO": f"<RMA><INCA>{_poly('TimeCAPoly', [[scene.time], [1 / 7000]])}"
         f"<R_CA_SCP>{scene.range_m!r}</R_CA_SCP>"
         f"{_poly('DRateSFPoly', [[0.91, 1e-9], [-2e-8, 0.0]])}</INCA></RMA>",
@@ -198,12 +198,12 @@ def sicd_xml(
         "<Timeline><CollectStart>2024-05-06T07:08:09.5Z</CollectStart></Timeline>"
         f"<Position>{scene.track_xml('ARPPoly')}</Position><ImageFormation>"
         f"<ImageFormAlgo>{algorithm.get(kind, 'OTHER')}</ImageFormAlgo></ImageFormation>"
-        f"{made.get(kind, '')}</SICD>"
+        f"{formation.get(kind, '')}</SICD>"
     )
 
 
 def sidd_xml(*, chip: str = "", size: tuple[int, int] = SAR_SIZE) -> str:
-    """SIDD of the ground below the same satellite.
+    """Return the SIDD XML of the ground below the same satellite.
 
     Parameters
     ----------
@@ -277,12 +277,12 @@ class _Scene(NamedTuple):
 
 
 def _poly(name: str, terms: list[list[float]]) -> str:
-    found = "".join(
+    coefficients = "".join(
         f'<Coef exponent1="{i}" exponent2="{j}">{term!r}</Coef>'
         for i, row in enumerate(terms)
         for j, term in enumerate(row)
     )
-    return f"<{name}>{found}</{name}>"
+    return f"<{name}>{coefficients}</{name}>"
 
 
 def _xyz(vector: Points) -> str:
@@ -292,7 +292,7 @@ def _xyz(vector: Points) -> str:
 def rsm_fields(
     domain: str = "G", *, lon: float = 12.0, n: tuple[int, int] = (1, 1), shift: float = 0.0
 ) -> tuple[tuple[str, str], ...]:
-    """A replacement sensor model of an image of 1000 x 800 pixels, some 1.5 km wide.
+    """Return a replacement sensor model of an image of 1000 x 800 pixels, some 1.5 km wide.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def rsm_fields(
     terms[0, 0, 1, 0], terms[0, 1, 0, 0], terms[0, 0, 0, 1] = -1.0, -0.12, 0.05
     terms[2, 0, 0, 1], terms[2, 1, 0, 0], terms[2, 0, 1, 0] = 1.0, 0.08, 0.03
     terms[[1, 3], 0, 0, 0] = 1.0
-    found = [("RSMIDA", identity)]
+    fields = [("RSMIDA", identity)]
     if n != (1, 1):
         rough = "".join(
             _rough(part, (offset, scale), (offsets, scales))
@@ -318,18 +318,18 @@ def rsm_fields(
         )
         sizes = _field(800 / n[0]) + _field(1000 / n[1])
         count = f"{n[0]:03}{n[1]:03}{n[0] * n[1]:03}"
-        found.append(("RSMPIA", f"{'image':80}{'one':40}{rough}{count}{sizes}"))
+        fields.append(("RSMPIA", f"{'image':80}{'one':40}{rough}{count}{sizes}"))
     parts = "".join("221018" + "".join(map(_field, part.ravel())) for part in terms)
     for i in range(n[0] * n[1]):
         text = f"{'image':80}{'one':40}{i // n[1] + 1:03}{i % n[1] + 1:03}"
         values = [0.01, 0.01, 400.0 + shift * i, 500.0 + shift * i, *offsets, 400.0, 500.0, *scales]
         text += "".join(map(_field, values)) + parts
-        found.append((f"RSMPCA{f'_{i + 1}' if i else ''}", text))
-    return tuple(found)
+        fields.append((f"RSMPCA{f'_{i + 1}' if i else ''}", text))
+    return tuple(fields)
 
 
 def _identity(domain: str, lon: float) -> tuple[str, list[float], list[float]]:
-    """RSMIDA, and the middle and half the size of the ground that the model is made for."""
+    """Return RSMIDA, and the middle and half the size of the ground that the model is made for."""
     offsets, scales = [np.radians(lon), np.radians(48.0), 400.0], [1.8e-4, 1.2e-4, 600.0]
     frame = " " * 12 * 21
     if domain == "R":
@@ -345,7 +345,7 @@ def _identity(domain: str, lon: float) -> tuple[str, list[float], list[float]]:
 def _rough(
     terms: Points, image: tuple[float, float], ground: tuple[list[float], list[float]]
 ) -> str:
-    """Ten coefficients of a plane through the middle of a polynomial."""
+    """Return ten coefficients of a plane through the middle of a polynomial."""
     slopes = [terms[0, 0, 1], terms[0, 1, 0], terms[1, 0, 0]]
     slopes = [image[1] * slope / scale for slope, scale in zip(slopes, ground[1], strict=True)]
     start = image[0] - sum(slope * offset for slope, offset in zip(slopes, ground[0], strict=True))
@@ -357,7 +357,7 @@ def _field(value: float) -> str:
 
 
 def _enu(lon: float, lat: float, height: float) -> tuple[Points, Points]:
-    """A place from the Earth's centre, and east, north and up there as rows."""
+    """Return a place from the Earth's centre, and east, north and up there as rows."""
     to_cartesian = pyproj.Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
     x, y = np.radians([lon, lat])
     up = np.array([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)])

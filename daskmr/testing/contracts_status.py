@@ -1,20 +1,20 @@
-"""What every status channel must do; subclass in the test of one."""
+"""Contract of status channels: tests to inherit."""
 
 import pickle
 import re
 from dataclasses import replace
 from typing import Any
 
-from daskmr.core.events import RegionCounts, Status, StatusEvent
+from daskmr.core.events import Status, StatusEvent
 from daskmr.core.grid import Window
 from daskmr.status.base import StatusChannel
 
 _MAX_EVENT_BYTES = 256 * 2**10
-"""What SNS, SQS and EventBridge take of one event."""
+"""Largest event that SNS, SQS and EventBridge take."""
 
 
 def image_event(status: Status = Status.STARTED, **fields: Any) -> StatusEvent:
-    """An event of an image; *fields* instead of usual ones."""
+    """Return an event of an image; *fields* replace the defaults."""
     usual: dict[str, Any] = {
         "job_id": "job-1",
         "message": "Started image request",
@@ -26,7 +26,7 @@ def image_event(status: Status = Status.STARTED, **fields: Any) -> StatusEvent:
 
 
 def life(job_id: str = "job-1") -> list[StatusEvent]:
-    """All events of one image, in order."""
+    """Return all events of one image, in order."""
     return [
         image_event(Status.STARTED, job_id=job_id),
         *(image_event(Status.IN_PROGRESS, job_id=job_id, progress=n) for n in (0, 50, 100)),
@@ -35,66 +35,68 @@ def life(job_id: str = "job-1") -> list[StatusEvent]:
             job_id=job_id,
             message="Completed image processing",
             duration_ms=3000,
-            regions=RegionCounts(total=3, success=2, failed=1),
             failed_tiles=(Window(row=0, col=512, height=512, width=256),),
         ),
     ]
 
 
 class ChannelContract:
-    """A subclass says how the channel is made, and what has arrived at its other end."""
+    """Tests of one channel: inherit, name the class ``Test...``, define `make` and `heard`."""
 
     def make(self) -> StatusChannel:
-        """The channel under test, of which `heard` is the other end."""
+        """Return the channel under test, whose receiver is `heard`."""
         raise NotImplementedError
 
     def heard(self) -> list[dict[str, Any]]:
-        """What has arrived since the last call, each with status, job_id, event_id and more."""
+        """Return the events received since the last call.
+
+        Each has at least status, job_id, image_id and event_id.
+        """
         raise NotImplementedError
 
     def test_an_event_arrives_with_its_job_its_status_and_its_id(self) -> None:
         event = image_event(Status.FAILED, message="no tile succeeded")
         self.make().publish(event)
-        (found,) = self.heard()
-        assert (found["job_id"], found["status"]) == ("job-1", "FAILED")
-        assert found["image_id"] == "job-1:s3://bucket/image.tif"
-        assert found["event_id"] == event.id
-        assert "no tile succeeded" in str(found)
+        (record,) = self.heard()
+        assert (record["job_id"], record["status"]) == ("job-1", "FAILED")
+        assert record["image_id"] == "job-1:s3://bucket/image.tif"
+        assert record["event_id"] == event.id
+        assert "no tile succeeded" in str(record)
 
     def test_events_arrive_in_order(self) -> None:
         channel = self.make()
         for event in life():
             channel.publish(event)
-        assert [found["event_id"] for found in self.heard()] == [event.id for event in life()]
+        assert [record["event_id"] for record in self.heard()] == [event.id for event in life()]
 
     def test_what_is_said_twice_has_one_id(self) -> None:
         channel = self.make()
         for _ in range(2):
             channel.publish(replace(image_event(), time_ms=5))
-        assert {found["event_id"] for found in self.heard()} == {image_event().id}
+        assert {record["event_id"] for record in self.heard()} == {image_event().id}
 
     def test_hostile_text_is_taken_and_bounded(self) -> None:
         text = "a\r\n\x00\x1b[31m\u2028\ud800\uffff ü" * 50_000
         event = image_event(Status.FAILED, message=text, image_url=f"https://host/{text}")
         self.make().publish(event)
-        (found,) = self.heard()
-        assert len(str(found).encode("utf-8", "replace")) < _MAX_EVENT_BYTES
-        assert not re.search(r"[\x00-\x1f\u2028]", "".join(map(str, found.values())))
+        (record,) = self.heard()
+        assert len(str(record).encode("utf-8", "replace")) < _MAX_EVENT_BYTES
+        assert not re.search(r"[\x00-\x1f\u2028]", "".join(map(str, record.values())))
 
     def test_any_number_of_failed_tiles_is_taken(self) -> None:
         tiles = tuple(Window(row=n, col=n, height=512, width=512) for n in range(20_000))
         self.make().publish(image_event(Status.PARTIAL, failed_tiles=tiles))
-        (found,) = self.heard()
-        assert found["status"] == "PARTIAL"
-        assert len(str(found)) < _MAX_EVENT_BYTES
+        (record,) = self.heard()
+        assert record["status"] == "PARTIAL"
+        assert len(str(record)) < _MAX_EVENT_BYTES
 
     def test_secrets_stay_here(self) -> None:
         url = "https://me:hunter2pass@host/i.tif?X-Amz-Signature=5ec2e7canary&X-Amz-Date=1"
-        told = "botocore said ASIAIOSFODNN7CANARY1"
-        self.make().publish(image_event(Status.FAILED, message=told, image_url=url))
-        (found,) = self.heard()
+        text = "botocore said ASIAIOSFODNN7CANARY1"
+        self.make().publish(image_event(Status.FAILED, message=text, image_url=url))
+        (record,) = self.heard()
         for secret in ("hunter2pass", "5ec2e7canary", "ASIAIOSFODNN7CANARY1"):
-            assert secret not in str(found)
+            assert secret not in str(record)
 
     def test_its_key_is_a_name_of_a_file_and_stays_the_same(self) -> None:
         key = self.make().key

@@ -24,7 +24,7 @@ _LONG_S = 3600.0
 
 @contextmanager
 def faulty(plan: Plan, *, answer: bytes = EMPTY) -> Iterator[Served]:
-    """A server on loopback for as long as the block runs.
+    """Yield a server on loopback for as long as the block runs.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def faulty(plan: Plan, *, answer: bytes = EMPTY) -> Iterator[Served]:
 
 
 def status(code: int, body: bytes = b"", *, headers: dict[str, str] | None = None) -> Fault:
-    """A status, with a body."""
+    """Return a fault that answers a status, with a body."""
 
     async def fault(_request: web.Request) -> web.StreamResponse:
         return web.Response(status=code, body=body, headers=headers)
@@ -55,7 +55,7 @@ def status(code: int, body: bytes = b"", *, headers: dict[str, str] | None = Non
 
 
 def saying(body: bytes, *, content_type: str = "application/json") -> Fault:
-    """A 200 with that body."""
+    """Return a fault that answers 200 with a body."""
 
     async def fault(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, headers={"Content-Type": content_type})
@@ -64,7 +64,7 @@ def saying(body: bytes, *, content_type: str = "application/json") -> Fault:
 
 
 def late(seconds: float, body: bytes = EMPTY) -> Fault:
-    """A good answer, but not now."""
+    """Return a fault that gives a good answer after some seconds."""
 
     async def fault(_request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(seconds)
@@ -74,12 +74,12 @@ def late(seconds: float, body: bytes = EMPTY) -> Fault:
 
 
 def slowloris(seconds: float, body: bytes = EMPTY) -> Fault:
-    """A good answer, a byte at a time."""
+    """Return a fault that sends a good answer byte by byte over some seconds."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        with suppress(ConnectionError):  # nobody waits for that long
+        with suppress(ConnectionError):  # the client gives up earlier
             for byte in body:
                 await response.write(bytes([byte]))
                 await asyncio.sleep(seconds / len(body))
@@ -89,12 +89,12 @@ def slowloris(seconds: float, body: bytes = EMPTY) -> Fault:
 
 
 def never() -> Fault:
-    """No answer at all; the connection stays."""
+    """Return a fault that never answers and keeps the connection open."""
     return late(_LONG_S)
 
 
 def reset() -> Fault:
-    """The connection is broken off without an answer."""
+    """Return a fault that aborts the connection without an answer."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -105,7 +105,7 @@ def reset() -> Fault:
 
 
 def cut_off(body: bytes = EMPTY) -> Fault:
-    """Half of an answer whose length was promised."""
+    """Return a fault that sends half of an answer whose length it declared."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(len(body))})
@@ -119,7 +119,7 @@ def cut_off(body: bytes = EMPTY) -> Fault:
 
 
 def huge(n_bytes: int) -> Fault:
-    """An answer of so many bytes, sent as fast as it is read."""
+    """Return a fault that sends an answer of so many bytes as fast as it is read."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -1,7 +1,7 @@
 """SageMaker's runtime on loopback: its wire protocol, in front of real model servers.
 
-The control plane is another stand-in's (moto's server); what is behind the name of an endpoint is
-asked there. Models are servers of the container contract, such as `daskmr.models.server.running`.
+The control plane is another stand-in (moto's server), which knows the variants of each endpoint.
+Models are servers of the container contract, such as `daskmr.models.server.running`.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-MOST_BYTES = 25 * 2**20
-"""Payload that the runtime still takes."""
+MAX_BYTES = 25 * 2**20
+"""Largest payload that the runtime takes."""
 _FRESH_S = 1.0
 _MODEL_S = 60.0
 _LOGS = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/Endpoints/"
-_PASSED_ON = ("content-type", "accept")
-_OURS = "x-amzn-sagemaker-"
+_FORWARDED = ("content-type", "accept")
+_PREFIX = "x-amzn-sagemaker-"
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One request that the runtime has seen."""
+    """One request that the runtime received."""
 
     path: str
     """Path of the URL."""
@@ -44,7 +44,7 @@ class Invocation:
 
 @dataclass
 class Gateway:
-    """The running stand-in, and what it has seen."""
+    """A running stand-in, and the requests that it received."""
 
     control_plane: str
     """URL of the control plane."""
@@ -65,7 +65,7 @@ class Gateway:
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     def client(self, service: str) -> Any:
-        """A client of a service behind the stand-in."""
+        """Return a client of a service behind the stand-in."""
         import boto3
 
         url = self.s3_endpoint if service == "s3" else self.control_plane
@@ -76,34 +76,34 @@ class Gateway:
 
     async def invoke(self, request: web.Request) -> web.Response:
         """``InvokeEndpoint``."""
-        body = await self._seen(request)
-        refused = _refused(request, body)
-        if refused is not None:
-            return refused
+        body = await self._record(request)
+        rejection = _rejection(request, body)
+        if rejection is not None:
+            return rejection
         if self.limit is not None and self.in_flight >= self.limit:
             return _error(429, "ThrottlingException", message="Rate exceeded")
         self.in_flight += 1
         self.widest = max(self.widest, self.in_flight)
         try:
-            return await self._served(request, body)
+            return await self._forward(request, body)
         finally:
             self.in_flight -= 1
 
     async def invoke_later(self, request: web.Request) -> web.Response:
         """``InvokeEndpointAsync``."""
-        body = await self._seen(request)
-        refused = _refused(request, body)
-        if refused is not None:
-            return refused
+        body = await self._record(request)
+        rejection = _rejection(request, body)
+        if rejection is not None:
+            return rejection
         place = urlsplit(request.headers.get("X-Amzn-SageMaker-InputLocation", ""))
         if place.scheme != "s3":
             return _error(400, "ValidationError", message="InputLocation is not an S3 URI")
-        found = await self._variants(request.match_info["name"])
-        if not isinstance(found, list):
-            return found
+        variants = await self._variants(request.match_info["name"])
+        if not isinstance(variants, list):
+            return variants
         name = uuid.uuid4().hex
         output, failure = f"async/output/{name}.out", f"async/failures/{name}-error.out"
-        task = asyncio.create_task(self._work(request.headers, found, place, output, failure))
+        task = asyncio.create_task(self._work(request.headers, variants, place, output, failure))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         headers = {
@@ -112,50 +112,50 @@ class Gateway:
         }
         return web.json_response({"InferenceId": name}, status=202, headers=headers)
 
-    async def _seen(self, request: web.Request) -> bytes:
+    async def _record(self, request: web.Request) -> bytes:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(Invocation(request.path, headers, len(body)))
         return body
 
-    async def _served(self, request: web.Request, body: bytes) -> web.Response:
+    async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         component = request.headers.get("X-Amzn-SageMaker-Inference-Component")
-        found = await self._variants(request.match_info["name"])
-        if not isinstance(found, list):
-            return found
-        wanted = request.headers.get("X-Amzn-SageMaker-Target-Variant")
-        if wanted is not None:
-            found = [variant for variant in found if variant[0] == wanted]
-            if not found:
-                return _error(400, "ValidationError", message=f"Variant {wanted} not found")
-        name, _, model = random.choices(found, [weight for _, weight, _ in found])[0]  # noqa: S311
+        variants = await self._variants(request.match_info["name"])
+        if not isinstance(variants, list):
+            return variants
+        target = request.headers.get("X-Amzn-SageMaker-Target-Variant")
+        if target is not None:
+            variants = [variant for variant in variants if variant[0] == target]
+            if not variants:
+                return _error(400, "ValidationError", message=f"Variant {target} not found")
+        name, _, model = random.choices(variants, [weight for _, weight, _ in variants])[0]  # noqa: S311
         self.variants.append(name)
-        passed = {
+        forwarded = {
             key: value
             for key, value in request.headers.items()
-            if key.lower() in _PASSED_ON or key.lower().startswith(_OURS)
+            if key.lower() in _FORWARDED or key.lower().startswith(_PREFIX)
         }
         if component is not None and component not in self.models:
             message = f"Inference Component {component} not found"
             return _error(400, "ValidationError", message=message)
-        return await self._answer(component or model, body, passed, variant=name)
+        return await self._answer(component or model, body, forwarded, variant=name)
 
     async def _answer(
         self, model: str, body: bytes, headers: Mapping[str, str], *, variant: str
     ) -> web.Response:
-        """What a container says, as the runtime passes it on."""
+        """Return the answer of a container, as the runtime passes it on."""
         try:
-            status, said, kind = await self._asked(model, body, headers)
+            status, content, kind = await self._post(model, body, headers)
         except TimeoutError:
             return _model_error(0, "Your invocation timed out while waiting for a response")
         except aiohttp.ClientError as error:
             return _error(503, "ServiceUnavailable", Message=str(error))
         if status >= 400:
-            return _model_error(status, said.decode("utf-8", "replace")[:1000])
-        told = {"x-Amzn-Invoked-Production-Variant": variant, "Content-Type": kind}
-        return web.Response(status=status, body=said, headers=told)
+            return _model_error(status, content.decode("utf-8", "replace")[:1000])
+        answer_headers = {"x-Amzn-Invoked-Production-Variant": variant, "Content-Type": kind}
+        return web.Response(status=status, body=content, headers=answer_headers)
 
-    async def _asked(
+    async def _post(
         self, model: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, bytes, str]:
         limit = aiohttp.ClientTimeout(total=_MODEL_S)
@@ -166,14 +166,14 @@ class Gateway:
                 data=BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
-            ) as said,
+            ) as response,
         ):
-            return said.status, await said.read(), said.headers.get("Content-Type", "")
+            return response.status, await response.read(), response.headers.get("Content-Type", "")
 
     async def _work(
         self,
         headers: Mapping[str, str],
-        found: list[tuple[str, float, str]],
+        variants: list[tuple[str, float, str]],
         place: Any,
         *targets: str,
     ) -> None:
@@ -184,32 +184,32 @@ class Gateway:
             key = place.path.lstrip("/")
             stored = await asyncio.to_thread(s3.get_object, Bucket=place.netloc, Key=key)
             body = await asyncio.to_thread(stored["Body"].read)
-            passed = {k: v for k, v in headers.items() if k.lower().startswith(_OURS)}
-            passed["Content-Type"] = headers.get("X-Amzn-SageMaker-Content-Type", "")
-            status, said, _ = await self._asked(found[0][2], body, passed)
+            forwarded = {k: v for k, v in headers.items() if k.lower().startswith(_PREFIX)}
+            forwarded["Content-Type"] = headers.get("X-Amzn-SageMaker-Content-Type", "")
+            status, content, _ = await self._post(variants[0][2], body, forwarded)
             target = output if status < 400 else failure
             if status >= 400:
-                said = json.dumps({"status": status, "message": said.decode()}).encode()
-            await asyncio.to_thread(s3.put_object, Bucket=place.netloc, Key=target, Body=said)
+                content = json.dumps({"status": status, "message": content.decode()}).encode()
+            await asyncio.to_thread(s3.put_object, Bucket=place.netloc, Key=target, Body=content)
         finally:
             s3.close()
 
     async def _variants(self, name: str) -> list[tuple[str, float, str]] | web.Response:
-        """Name, weight and model of each variant."""
+        """Return name, weight and model of each variant."""
         at, known = self._known.get(name, (0.0, None))
         if time.monotonic() - at > _FRESH_S:
-            known = await asyncio.to_thread(self._described, name)
+            known = await asyncio.to_thread(self._describe, name)
             self._known[name] = (time.monotonic(), known)
         if known is None:
             message = f"Endpoint {name} of account 123456789012 not found."
             return _error(400, "ValidationError", message=message)
-        status, variants = known
+        status, described = known
         if status != "InService":
             return _error(400, "ValidationError", message=f"Endpoint {name} is not InService")
-        found: list[tuple[str, float, str]] = variants
-        return found
+        variants: list[tuple[str, float, str]] = described
+        return variants
 
-    def _described(self, name: str) -> Any:
+    def _describe(self, name: str) -> Any:
         from botocore.exceptions import ClientError
 
         client = self.client("sagemaker")
@@ -229,8 +229,8 @@ class Gateway:
         ]
 
 
-def _refused(request: web.Request, body: bytes) -> web.Response | None:
-    """What is wrong with a request before it reaches a model."""
+def _rejection(request: web.Request, body: bytes) -> web.Response | None:
+    """Return the error of a request that does not reach a model; None for a good one."""
     authorization = request.headers.get("Authorization", "")
     if not authorization.startswith("AWS4-HMAC-SHA256 ") or "/sagemaker/aws4" not in authorization:
         return _error(
@@ -243,13 +243,13 @@ def _refused(request: web.Request, body: bytes) -> web.Response | None:
         return _error(
             403, "InvalidSignatureException", message="The payload is not what was signed"
         )
-    if len(body) > MOST_BYTES:
+    if len(body) > MAX_BYTES:
         return _error(413, "ValidationError", message="payload too large")
     return None
 
 
-def _error(status: int, code: str, **said: Any) -> web.Response:
-    return web.json_response(said, status=status, headers={"x-amzn-ErrorType": code})
+def _error(status: int, code: str, **fields: Any) -> web.Response:
+    return web.json_response(fields, status=status, headers={"x-amzn-ErrorType": code})
 
 
 def _model_error(status: int, message: str) -> web.Response:
@@ -264,7 +264,7 @@ def _model_error(status: int, message: str) -> web.Response:
 def sagemaker_runtime(
     *, control_plane: str, models: Mapping[str, str], s3_endpoint: str | None = None
 ) -> Iterator[Gateway]:
-    """The stand-in on a free port of loopback, in a thread, for as long as the block runs.
+    """Yield the stand-in on a free port of loopback, in a thread, for as long as the block runs.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ async def _listening(gateway: Gateway) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSpec:
-    """One production variant to make."""
+    """One production variant of an endpoint."""
 
     name: str = "primary"
     model: str = "model"
@@ -328,7 +328,7 @@ def create_endpoint(
     *,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Make models, a configuration and an endpoint at a control plane.
+    """Create models, a configuration and an endpoint at a control plane.
 
     Parameters
     ----------
@@ -357,12 +357,12 @@ def create_endpoint(
 
 
 def _production(variant: VariantSpec) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "VariantName": variant.name,
         "ModelName": variant.model,
         "InitialVariantWeight": variant.weight,
     }
     if variant.max_concurrency is not None:
         serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": variant.max_concurrency}
-        return {**said, "ServerlessConfig": serverless}
-    return {**said, "InstanceType": "ml.m5.large", "InitialInstanceCount": variant.instances}
+        return {**fields, "ServerlessConfig": serverless}
+    return {**fields, "InstanceType": "ml.m5.large", "InitialInstanceCount": variant.instances}

@@ -26,7 +26,7 @@ _COPIED = frozenset({"PNG", "JPEG", "JP2OpenJPEG"})
 
 @contextmanager
 def writing(path: Path, profile: Mapping[str, Any]) -> Iterator[Callable[[int, int, Any], None]]:
-    """Write an image piece by piece: ``write(row, col, pixels)`` with pixels (band, y, x).
+    """Yield ``write(row, col, pixels)``, which writes a piece of an image of shape (band, y, x).
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def write_image(
     transform: Affine6 | None = None,
     **creation: Any,
 ) -> Path:
-    """An image of the given pixels.
+    """Write an image and return its path.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def write_sparse(
     dtype: str = "uint8",
     nodata: float | None = None,
 ) -> Path:
-    """A GeoTIFF of any size in which no block is stored: it reads as zeros, or as nodata."""
+    """Return a GeoTIFF of any size in which no block is stored: it reads as zeros, or as nodata."""
     profile = {
         "driver": "GTiff",
         "height": height,
@@ -125,14 +125,14 @@ def write_sparse(
 
 
 def _affine(profile: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: value for name, value in profile.items() if value is not None}
-    if "transform" in found:
-        found["transform"] = rasterio.Affine(*found["transform"])
-    return found
+    values = {name: value for name, value in profile.items() if value is not None}
+    if "transform" in values:
+        values["transform"] = rasterio.Affine(*values["transform"])
+    return values
 
 
 def _silence() -> None:
-    """No warning for images that are meant to have no georeferencing."""
+    """Ignore the warning about images without georeferencing, which some are meant to be."""
     entry = ("ignore", None, NotGeoreferencedWarning, re.compile(re.escape(__name__)), 0)
     if entry not in warnings.filters:
         warnings.filterwarnings("ignore", category=entry[2], module=entry[3].pattern)

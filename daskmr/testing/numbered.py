@@ -1,4 +1,4 @@
-"""A scene whose tiles are numbered, and a model that answers the number: who asked for what."""
+"""A scene whose tiles are numbered, and a model that answers the number of a tile."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,13 +16,13 @@ TILE = 32
 
 
 def write_numbered(path: Path, side: int) -> str:
-    """A scene of side x side tiles without overlap, tile k in grey k; its path."""
+    """Write a scene of side x side tiles without overlap, tile k in grey k; return its path."""
     greys = np.arange(side * side, dtype=np.uint16).reshape(side, side)
     return str(write_image(path, np.kron(greys, np.ones((TILE, TILE), np.uint16))[None]))
 
 
 def numbered(seconds: float, refused: Collection[int] = ()) -> Handler:
-    """A model that answers one box, labelled with the number of the tile.
+    """Return a model that answers one box, labelled with the number of the tile.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def numbered(seconds: float, refused: Collection[int] = ()) -> Handler:
 
 
 def number_of(tile: bytes) -> int:
-    """The number of an encoded tile."""
+    """Return the number of an encoded tile."""
     return int(read_tile(tile).flat[0])
 
 
-def asked(server: Served) -> list[int]:
-    """Numbers of the tiles that the model was asked about."""
+def requested_tiles(server: Served) -> list[int]:
+    """Return the numbers of the tiles that a model server received, in their order."""
     return [number_of(body) for _, body in server.requests]

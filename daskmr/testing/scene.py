@@ -20,7 +20,7 @@ _PIXEL_M = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class SyntheticScene:
     """A square scene; the same seed gives the same pixels."""
 
     size: int = 8192
@@ -31,7 +31,7 @@ class Scene:
     """Of the objects and the noise."""
 
     def truth(self) -> Boxes:
-        """Boxes of the objects, shape (N, 4), full-image pixels."""
+        """Return the boxes of the objects, shape (N, 4), full-image pixels."""
         random = np.random.default_rng(self.seed)
         n = self.size // self.spacing
         cells = np.argwhere(random.random((n, n)) < 0.5)
@@ -42,7 +42,7 @@ class Scene:
         return np.hstack([corner, corner + sides]).astype(np.float64)
 
     def rows(self, first: int, height: int) -> NDArray[np.uint8]:
-        """Pixels of whole rows, shape (3, height, size)."""
+        """Return the pixels of whole rows, shape (3, height, size)."""
         random = np.random.default_rng((self.seed, first))
         y, x = np.mgrid[first : first + height, 0 : self.size].astype(np.float32)
         ground = 70 + 12 * np.sin(x / 311) + 10 * np.cos(y / 229)
@@ -55,7 +55,7 @@ class Scene:
         return pixels
 
     def strips(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Blocks of rows from top to bottom: first row, and pixels of shape (3, height, size)."""
+        """Yield first row and pixels, shape (3, height, size), of blocks from top to bottom."""
         for first in range(0, self.size, _BLOCK):
             yield first, self.rows(first, min(_BLOCK, self.size - first))
 
@@ -86,7 +86,7 @@ class Scene:
 def main() -> None:
     """Write a scene to the path given on the command line."""
     path = Path(sys.argv[1])
-    scene = Scene(size=int(sys.argv[2])) if len(sys.argv) > 2 else Scene()
+    scene = SyntheticScene(size=int(sys.argv[2])) if len(sys.argv) > 2 else SyntheticScene()
     path.parent.mkdir(parents=True, exist_ok=True)
     scene.write(path)
     sys.stderr.write(f"{path}: {scene.size} x {scene.size}, {len(scene.truth())} objects\n")

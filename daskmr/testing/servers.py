@@ -19,7 +19,7 @@ Handler = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Served:
-    """A running server, and what it has seen."""
+    """A running server, and the requests that it received."""
 
     url: str = ""
     """Where it listens."""
@@ -30,38 +30,38 @@ class Served:
     in_flight: int = 0
     """Requests in flight now."""
     transports: "WeakSet[asyncio.Transport]" = field(default_factory=WeakSet, repr=False)
-    """Connections that carried a request."""
+    """Connections that carried a request, or the begin of one."""
 
 
 @contextmanager
 def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
-    """A server on a free port of loopback that ends with the block."""
-    seen = Served()
+    """Yield a server on a free port of loopback that ends with the block."""
+    server = Served()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    runner = asyncio.run_coroutine_threadsafe(_start(handler, seen, tls), loop).result(30)
+    runner = asyncio.run_coroutine_threadsafe(_start(handler, server, tls), loop).result(30)
     try:
-        yield seen
+        yield server
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(runner, seen), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_stop(runner, server), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
 
 
-async def _start(handler: Handler, seen: Served, tls: ssl.SSLContext | None) -> web.AppRunner:
+async def _start(handler: Handler, server: Served, tls: ssl.SSLContext | None) -> web.AppRunner:
     async def answer(request: web.Request) -> web.StreamResponse:
-        number = len(seen.requests)
-        seen.requests.append((dict(request.headers), await request.read()))
+        number = len(server.requests)
         if request.transport is not None:
-            seen.transports.add(request.transport)
-        seen.in_flight += 1
-        seen.widest = max(seen.widest, seen.in_flight)
+            server.transports.add(request.transport)
+        server.requests.append((dict(request.headers), await request.read()))
+        server.in_flight += 1
+        server.widest = max(server.widest, server.in_flight)
         try:
             return await handler(request, number)
         finally:
-            seen.in_flight -= 1
+            server.in_flight -= 1
 
     app = web.Application(client_max_size=2**28)
     app.router.add_route("*", "/{path:.*}", answer)
@@ -69,24 +69,27 @@ async def _start(handler: Handler, seen: Served, tls: ssl.SSLContext | None) -> 
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     scheme = "https" if tls else "http"
-    seen.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/invocations"
+    server.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/invocations"
     return runner
 
 
-async def _stop(runner: web.AppRunner, seen: Served) -> None:
-    """End the server, whoever is still answering, and connections with an answer on the way."""
+async def _stop(runner: web.AppRunner, server: Served) -> None:
+    """End the server, its running handlers and all connections, also those just accepted."""
+    accepting = runner.server
     await runner.cleanup()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    for transport in list(seen.transports):
-        transport.abort()
+    late = [each.transport for each in accepting.connections] if accepting else []
+    for transport in [*server.transports, *late]:
+        if transport is not None:
+            transport.abort()
     await asyncio.sleep(0.01)  # closing happens in a turn of the loop after the one that asks
 
 
 def saying(*answers: bytes | int | tuple[int, dict[str, str]]) -> Handler:
-    """Answers in this order, the last one for ever.
+    """Return a handler that gives these answers in order, the last one for ever.
 
     Bytes are the body of a 200; a number is a status; a pair is a status with headers.
     """

@@ -1,7 +1,8 @@
 """A world without processes: drivers, workers and a store that fail by seed, in virtual time.
 
-The feed, the attempts, the lease and the job's folder are the real ones; workers, the store and the
-clock are invented. A whole job with its crashes takes some milliseconds, and a seed repeats it.
+The dispatcher, the retry policy, the lease and the job's folder are the real ones; workers, the
+store and the clock are simulated. A whole job with its crashes takes some milliseconds, and a seed
+repeats it.
 """
 
 import asyncio
@@ -12,16 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from daskmr.core.effort import Effort
 from daskmr.core.grid import Region, RegionGrid, Size, TileGrid, Window
+from daskmr.core.timings import Effort
+from daskmr.dispatch.dispatcher import Dispatcher
+from daskmr.dispatch.retry_policy import RetryPolicy, cause_of
 from daskmr.errors import CanceledError, DaskmrError, StoreError, WorkerLostError
-from daskmr.pipeline.attempts import Attempts, cause_of
-from daskmr.pipeline.feed import Feed
-from daskmr.pipeline.halt import TAKEN_OVER
-from daskmr.pipeline.job import RegionSummary
 from daskmr.store.jobs import JobFolder
 from daskmr.store.lease import BEAT_S, Lease
-from daskmr.store.places import Place
+from daskmr.store.object_store import ObjectStore
+from daskmr.worker.cancellation import TAKEN_OVER
+from daskmr.worker.task import RegionSummary
 
 SIDE, TILES = 3, 3
 """Regions along each side of the image, and tiles of a region."""
@@ -47,20 +48,20 @@ class _Jumping(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> Any:
-        found = super().select(0)
-        if not found:
-            assert timeout is not None, "nothing will ever happen again"
+        events = super().select(0)
+        if not events:
+            assert timeout is not None, "no event is due and none can come"
             self._loop.now += timeout
-        return found
+        return events
 
 
 class KilledError(BaseException):
-    """The process is no more."""
+    """Raised in a driver that was killed."""
 
 
 @dataclass
-class MemoryPlace:
-    """A place in memory whose writes fail now and then: before they have happened, or after."""
+class MemoryStore:
+    """An object store in memory whose writes fail now and then, before or after they happen."""
 
     chance: Callable[[float], bool]
     url: str = "memory"
@@ -82,9 +83,9 @@ class MemoryPlace:
     def exists(self, name: str) -> bool:
         return name in self.content
 
-    def swap(self, name: str, content: bytes, *, seen: bytes) -> bool:
+    def swap(self, name: str, content: bytes, *, expected: bytes) -> bool:
         self._fail("before")
-        if self.content.get(name) != seen:
+        if self.content.get(name) != expected:
             return False
         self.content[name] = content
         self._fail("after")
@@ -106,14 +107,14 @@ class World:
     seed: int
     n_workers: int = 2
     calls: list[tuple[float, str, int]] = field(default_factory=list)
-    """What the model saw: time, region, number of the driver."""
+    """Calls of the model: time in virtual seconds, region, number of the driver."""
     kills: Counter[str] = field(default_factory=Counter)
     n_started: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)  # noqa: S311 - faults, not secrets
-        self.place = MemoryPlace(self.chance, fault=self.random.choice([0.0, 0.01, 0.05]))
-        self.folder = _folder(self.place)
+        self.objects = MemoryStore(self.chance, fault=self.random.choice([0.0, 0.01, 0.05]))
+        self.folder = _folder(self.objects)
         self.poison = {self.random.randrange(SIDE * SIDE)} if self.chance(0.3) else set()
         grid = TileGrid(
             window=Window(row=0, col=0, height=SIDE, width=SIDE * TILES),
@@ -123,23 +124,23 @@ class World:
         self.regions = list(RegionGrid(grid=grid, tiles_per_side=Size(height=1, width=TILES)))
         self.poisoned = {self.regions[i].id for i in self.poison}
 
-    def chance(self, part: float) -> bool:
-        """True for that part of all questions."""
-        return self.random.random() < part
+    def chance(self, probability: float) -> bool:
+        """Draw True with a probability."""
+        return self.random.random() < probability
 
     def run(self) -> None:
-        """The job, from its first driver to its result."""
+        """Run the job from its first driver to its result."""
         loop = VirtualLoop()
         try:
-            loop.run_until_complete(asyncio.wait_for(self._story(), _END_S))
+            loop.run_until_complete(asyncio.wait_for(self._run_drivers(), _END_S))
         finally:
-            loop.run_until_complete(_ended())
+            loop.run_until_complete(_cancel_others())
             loop.close()
 
-    async def _story(self) -> None:
-        """Drivers one after the other, sometimes two at once, until there is a result."""
+    async def _run_drivers(self) -> None:
+        """Start drivers one after the other, sometimes two at once, until there is a result."""
         n_kills = self.random.choice([0, 1, 3, 6])
-        while not self.place.exists("manifest.json"):
+        while not self.objects.exists("manifest.json"):
             drivers = [self._driver() for _ in range(1 + self.chance(0.2))]
             pause = self.random.expovariate(1 / 3.0) if n_kills > 0 else None
             await asyncio.wait([driver.task for driver in drivers], timeout=pause)
@@ -162,14 +163,14 @@ class Driver:
         self.world, self.number, self.is_dead = world, number, False
         self.pool = Workers(world, self)
         self.lease = Lease(
-            cast("Place", world.place),
+            cast("ObjectStore", world.objects),
             clock=asyncio.get_running_loop().time,
             owner=f"elsewhere:{number}",
         )
         self.task = asyncio.ensure_future(self._live())
 
     def kill(self, *, dies_with_workers: bool) -> None:
-        """End it without a word, with its own cluster or without."""
+        """End the driver without a trace, with its own cluster or without."""
         self.is_dead = True
         if dies_with_workers:
             self.pool.end()
@@ -181,7 +182,7 @@ class Driver:
             while not self.lease.attempt():
                 await asyncio.sleep(BEAT_S / 5)
             if self.lease.epoch:
-                self.world.folder.stop(self.lease.epoch - 1, TAKEN_OVER)
+                self.world.folder.request_stop(self.lease.epoch - 1, TAKEN_OVER)
             await self._run()
             await self._publish()
             self.lease.release()
@@ -193,7 +194,7 @@ class Driver:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
-            if self.lease._seen and not self.world.chance(0.05):  # noqa: SLF001 - has it
+            if self.lease._written and not self.world.chance(0.05):  # noqa: SLF001 - has it
                 try:
                     if not self.lease.beat():
                         return
@@ -202,19 +203,21 @@ class Driver:
 
     async def _run(self) -> None:
         folder = self.world.folder
-        there = set(folder.committed())
+        there = set(folder.part_names())
         missing = [r for r in self.world.regions if r.id not in there]
-        attempts = Attempts.of(folder.attempts())
-        await Feed(missing, self.pool, self, attempts, patience_s=600.0).run()
+        attempts = RetryPolicy.of(folder.attempts())
+        await Dispatcher(missing, self.pool, self, attempts, patience_s=600.0).run()
 
     async def _publish(self) -> None:
-        """The result: what is in the parts, and nothing else."""
+        """Publish the content of the parts as the result."""
         folder = self.world.folder
-        parts = {name: folder.place.read(f"regions/{name}.parquet") for name in folder.committed()}
+        parts = {
+            name: folder.objects.read(f"regions/{name}.parquet") for name in folder.part_names()
+        }
         await asyncio.sleep(self.world.random.random())
         await self.check()
-        said = {name: (content or b"").decode() for name, content in sorted(parts.items())}
-        folder.finish({"by": self.number}, said)
+        contents = {name: (content or b"").decode() for name, content in sorted(parts.items())}
+        folder.finish({"by": self.number}, contents)
 
     async def check(self) -> None:
         if self.is_dead:
@@ -224,14 +227,14 @@ class Driver:
             raise StoreError(msg)
 
     async def ended(self, region: Region, summary: RegionSummary) -> None:
-        assert self.world.place.exists(f"regions/{region.id}.parquet"), summary
+        assert self.world.objects.exists(f"regions/{region.id}.parquet"), summary
 
-    async def attempted(self, region: Region, number: int, error: Exception) -> None:
-        self.world.folder.attempted(region.id, number, {"cause": cause_of(error)})
+    async def record_attempt(self, region: Region, number: int, error: Exception) -> None:
+        self.world.folder.record_attempt(region.id, number, {"cause": cause_of(error)})
 
-    async def given_up(self, region: Region, reason: str, *, message: str) -> None:
+    async def give_up(self, region: Region, reason: str, *, message: str) -> None:
         del message
-        self.world.place.create(f"regions/{region.id}.parquet", reason.encode())
+        self.world.objects.create(f"regions/{region.id}.parquet", reason.encode())
 
 
 class Workers:
@@ -245,7 +248,7 @@ class Workers:
         self.chaos = asyncio.ensure_future(self._chaos(world.random.choice([0.0, 0.05, 0.2])))
 
     def end(self) -> None:
-        """All of them at once."""
+        """End all workers at once."""
         self.is_over = True
         self.chaos.cancel()
         for number in self.running:
@@ -272,10 +275,10 @@ class Workers:
         world, name = self.world, f"regions/{region.id}.parquet"
         epoch = self.driver.lease.epoch
         for _ in range(TILES):
-            if world.folder.stopped(epoch):
+            if world.folder.stop_reason(epoch):
                 msg = "stopped"
                 raise CanceledError(msg)
-            if world.place.exists(name):
+            if world.objects.exists(name):
                 break
             world.calls.append((asyncio.get_running_loop().time(), region.id, self.driver.number))
             await asyncio.sleep(LATENCY_S * (0.5 + world.random.random()))
@@ -289,7 +292,7 @@ class Workers:
         if world.chance(0.01):
             msg = "a task that fails"
             raise ValueError(msg)
-        world.place.create(name, f"features of {region.id}".encode())
+        world.objects.create(name, f"features of {region.id}".encode())
         return RegionSummary(region=region.id, outcomes={}, n_features=0, effort=Effort())
 
     async def _chaos(self, rate: float) -> None:
@@ -303,20 +306,20 @@ class Workers:
             task.cancel()
 
 
-async def _ended() -> None:
-    """Nothing runs any more."""
+async def _cancel_others() -> None:
+    """Cancel all other tasks and wait for them."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
 
 
-def _folder(place: MemoryPlace) -> JobFolder:
-    class Folder(JobFolder):
+def _folder(objects: MemoryStore) -> JobFolder:
+    class MemoryJobFolder(JobFolder):
         __slots__ = ()
 
         @property
-        def place(self) -> Any:
-            return place
+        def objects(self) -> Any:
+            return objects
 
-    return Folder(url="memory/jobs/job")
+    return MemoryJobFolder(url="memory/jobs/job")

@@ -1,4 +1,7 @@
-"""Pages of HTML that hold everything they show, and load nothing."""
+"""Self-contained HTML pages, and the map of features; nothing is loaded from elsewhere.
+
+Our own: pages of folium, and of geopandas' explore, load scripts and tiles from other hosts.
+"""
 
 import json
 from dataclasses import dataclass
@@ -13,25 +16,25 @@ import shapely
 
 from daskmr.views.overview import Overview, mercator
 
-MOST_FEATURES = 50_000
-"""Features that a map shows; of more those with the highest scores."""
+MAX_FEATURES = 50_000
+"""Maximal number of features on a map; those with the highest scores are shown."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: shows itself in notebooks, and can be saved."""
+    """An HTML page that notebooks display and that can be saved."""
 
     html: str
-    """All of it."""
+    """The complete document."""
     height: int = 560
-    """Pixels in a notebook."""
+    """Height in a notebook, pixels."""
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file."""
-        place = Path(path)
-        place.write_text(self.html, encoding="utf-8")
-        return place
+        """Write the page to a file and return its path."""
+        file = Path(path)
+        file.write_text(self.html, encoding="utf-8")
+        return file
 
     def _repr_html_(self) -> str:
         return (
@@ -41,7 +44,17 @@ class Page:
 
 
 def page(title: str, body: str, *, height: int = 560) -> Page:
-    """A page around a body of HTML, which must be escaped already."""
+    """Return a page around *body*, HTML that is escaped already.
+
+    Parameters
+    ----------
+    title
+        Title, not escaped.
+    body
+        HTML of the body.
+    height
+        Height in a notebook, pixels.
+    """
     style = _static("page.css")
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -52,32 +65,32 @@ def page(title: str, body: str, *, height: int = 560) -> Page:
     return Page(html, height)
 
 
-def map_page(features: gpd.GeoDataFrame, seen: Overview | None, *, title: str) -> Page:
-    """A map of features over the picture of their image."""
-    body = f"<main class=full>{map_block(features, seen)}</main>"
+def map_page(features: gpd.GeoDataFrame, picture: Overview | None, *, title: str) -> Page:
+    """Return a page with a map of features over the picture of their image."""
+    body = f"<main class=full>{map_block(features, picture)}</main>"
     return page(title, body)
 
 
 def map_block(
-    features: gpd.GeoDataFrame, seen: Overview | None, *, tiles: gpd.GeoDataFrame | None = None
+    features: gpd.GeoDataFrame, picture: Overview | None, *, tiles: gpd.GeoDataFrame | None = None
 ) -> str:
-    """The HTML of a map.
+    """Return the HTML of a map.
 
     Parameters
     ----------
     features
         World table of `daskmr.geolocate`.
-    seen
-        The picture below, in the same plane.
+    picture
+        Picture of the image, in the same plane; None for none.
     tiles
         Rectangles with a column ``status``, drawn below the features.
     """
-    said = {
-        "picture": None if seen is None else {"uri": seen.uri, "bounds": seen.bounds},
+    content = {
+        "picture": None if picture is None else {"uri": picture.uri, "bounds": picture.bounds},
         "tiles": [] if tiles is None else _tiles(tiles),
-        **_drawn(features),
+        **_feature_layer(features),
     }
-    data = json.dumps(said, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         '<div class="map"><canvas tabindex="0" aria-label="map"></canvas>'
         '<div class="box" hidden></div>'
@@ -87,13 +100,13 @@ def map_block(
     )
 
 
-def _drawn(features: gpd.GeoDataFrame) -> dict[str, Any]:
-    """Shapes in the plane of the map, and what is told of each."""
+def _feature_layer(features: gpd.GeoDataFrame) -> dict[str, Any]:
+    """Return outlines in the plane of the map, with label, score and id of each."""
     is_placed = features.crs is not None
     shapes = features.geometry if is_placed else features.image_geometry
     score = np.nan_to_num(features["score"].to_numpy(dtype=np.float64))
-    there = ~shapely.is_missing(shapes.to_numpy()) & ~shapely.is_empty(shapes.to_numpy())
-    best = np.flatnonzero(there)[np.argsort(-score[there], kind="stable")][:MOST_FEATURES]
+    is_drawn = ~shapely.is_missing(shapes.to_numpy()) & ~shapely.is_empty(shapes.to_numpy())
+    best = np.flatnonzero(is_drawn)[np.argsort(-score[is_drawn], kind="stable")][:MAX_FEATURES]
     labels, index = np.unique(
         features["label"].to_numpy(dtype=object)[best].astype(str), return_inverse=True
     )
@@ -110,7 +123,7 @@ def _drawn(features: gpd.GeoDataFrame) -> dict[str, Any]:
 
 
 def _ring(shape: Any, *, is_placed: bool) -> list[float]:
-    """Outline as x, y, x, y ...: of a polygon, or of the hull of anything else."""
+    """Return the outline as x, y, x, y ...; of the convex hull if *shape* is no simple geometry."""
     if shape.geom_type not in {"Polygon", "Point", "LineString"}:
         shape = shape.convex_hull
     outline = shape.exterior if shape.geom_type == "Polygon" else shape
@@ -130,8 +143,8 @@ def _tiles(tiles: gpd.GeoDataFrame) -> list[dict[str, Any]]:
 
 def _plane(points: Any, *, is_placed: bool) -> list[float]:
     flat = mercator(points) if is_placed else points * [1.0, -1.0]
-    found: list[float] = flat.round(2).ravel().tolist()
-    return found
+    values: list[float] = flat.round(2).ravel().tolist()
+    return values
 
 
 def _static(name: str) -> str:

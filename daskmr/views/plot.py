@@ -1,4 +1,4 @@
-"""A picture of an image and what was found in it, by matplotlib."""
+"""A matplotlib figure of an image and its features."""
 
 from typing import Any
 
@@ -12,7 +12,16 @@ from daskmr.views.overview import overview
 
 
 def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any:
-    """Outlines over the image, in pixels of the image, a colour for each class.
+    """Plot outlines over the image, in full-image pixels, with a colour for each class.
+
+    Parameters
+    ----------
+    features
+        World table of a result.
+    image
+        The image; None draws outlines alone.
+    ax
+        Axes to plot on; None creates them.
 
     Returns
     -------
@@ -21,7 +30,7 @@ def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any
     Raises
     ------
     RequestError
-        Without matplotlib.
+        If matplotlib is not installed.
     """
     try:
         from matplotlib import pyplot
@@ -31,9 +40,9 @@ def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any
         raise RequestError(msg) from error
     if ax is None:
         _, ax = pyplot.subplots(figsize=(8, 8))
-    seen = overview(image, None) if image is not None else None
-    if image is not None and seen is not None:
-        ax.imshow(seen.pixels, extent=(0, image.info.width, image.info.height, 0))
+    picture = overview(image, None) if image is not None else None
+    if image is not None and picture is not None:
+        ax.imshow(picture.pixels, extent=(0, image.info.width, image.info.height, 0))
     flat = features["image_geometry"].to_numpy()
     labels = features["label"].astype(str).to_numpy()
     for i, label in enumerate(np.unique(labels)):
@@ -42,7 +51,7 @@ def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any
         ax.add_collection(lines)
     if len(features):
         ax.legend(loc="upper right")
-    if seen is None:
+    if picture is None:
         ax.autoscale_view()
         ax.invert_yaxis()
     ax.set_aspect("equal")

@@ -25,7 +25,9 @@ def allow(stack: "ServiceStack", role: iam.IRole) -> None:
     _grant(role, [_objects(stack, each) for each in said.allow_images], "s3:GetObject")
     _grant(role, [_objects(stack, each) for each in said.allow_outputs],
            "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload")  # fmt: skip
-    endpoints = [_sagemaker(stack, f"endpoint/{each}") for each in said.allow_endpoints]
+    endpoints = [
+        _sagemaker(stack, f"endpoint/{each}") for each in said.allow_endpoints if "://" not in each
+    ]
     _grant(role, endpoints,
            "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync",
            "sagemaker:DescribeEndpoint", "sagemaker:ListTags")  # fmt: skip

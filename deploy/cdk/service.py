@@ -114,7 +114,7 @@ class ServiceStack(cdk.Stack):
         return task
 
     def command(self) -> list[str]:
-        """What a task runs, after the image's entry point."""
+        """Return what a task runs, after the image's entry point."""
         said = self.settings
         bucket = self.bucket.bucket_name
         images = [f"s3://{each}" for each in (*said.allow_images, bucket)]

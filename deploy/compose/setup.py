@@ -25,9 +25,9 @@ def main() -> None:
 
 
 def _scene(path: Path) -> Path:
-    from daskmr.testing.scene import Scene
+    from daskmr.testing.scene import SyntheticScene
 
-    Scene(size=2048).write(path)
+    SyntheticScene(size=2048).write(path)
     return path
 
 

@@ -38,7 +38,7 @@ PANELS: tuple[Panel, ...] = (
 
 
 def cloudwatch() -> dict[str, Any]:
-    """The body of a CloudWatch dashboard; ``${...}`` is for CloudFormation's Sub."""
+    """Return the body of a CloudWatch dashboard; ``${...}`` is for CloudFormation's Sub."""
     widgets = [
         _widget(number, title, {"metrics": list(_searches(metric, operations)), **_told(metric)})
         for number, (title, metric, operations) in enumerate(PANELS)
@@ -79,7 +79,7 @@ def _widget(
 
 
 def grafana() -> dict[str, Any]:
-    """A dashboard of Grafana on what Prometheus collects."""
+    """Return a dashboard of Grafana on what Prometheus collects."""
     panels = [_panel(number, said) for number, said in enumerate(PANELS)]
     source = {"name": "source", "type": "datasource", "query": "prometheus", "label": "Prometheus"}
     return {

@@ -8,7 +8,7 @@ GIB = 2**30
 
 
 def configured(options):  # noqa: ANN001, ANN201 - as dask-gateway wants it
-    """What a user's options mean to a cluster."""
+    """Return what a user's options mean to a cluster."""
     return {
         "worker_cores": options.worker_cores,
         "worker_memory": int(options.worker_memory * GIB),

@@ -11,12 +11,12 @@ import daskmr
 def ndvi(scene: xr.DataArray) -> xr.DataArray:
     """Vegetation from bands red, infrared; lazily."""
     red, infrared = scene[0].astype("float32"), scene[1].astype("float32")
-    found = ((infrared - red) / (infrared + red)).expand_dims("band")
-    return found.rio.write_crs(scene.rio.crs).rio.write_transform(scene.rio.transform())
+    index = ((infrared - red) / (infrared + red)).expand_dims("band")
+    return index.rio.write_crs(scene.rio.crs).rio.write_transform(scene.rio.transform())
 
 
 def green(tile: Any) -> dict[str, Any] | None:
-    """A box round what grows, in pixels of the tile."""
+    """Return a box round what grows, in pixels of the tile."""
     rows, cols = (tile[0] > 0.4).nonzero()
     if not len(rows):
         return None

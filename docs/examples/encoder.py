@@ -28,11 +28,11 @@ class WebpEncoder:
             raise RequestError(msg)
 
     def payload_bytes(self, info: ImageInfo, tile: Size) -> int:
-        """The pixels, and some more for noise."""
+        """Return the pixels, and some more for noise."""
         return int(tile.height * tile.width * info.bands * 1.2) + 4096
 
     def encode(self, pixels: Pixels, info: ImageInfo, window: Window) -> bytes:
-        """The tile as WebP."""
+        """Return the tile as WebP."""
         picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", lossless=True, method=self.effort)

@@ -11,15 +11,15 @@ from daskmr.registry import plugin
 class FolderEndpoint:
     """A model that has answered everything already."""
 
-    folder: str
-    """Where ``answer.json`` lies, on every worker."""
+    endpoint: str
+    """Folder of ``answer.json``, on every worker: what follows ``folder://`` in the address."""
     concurrency: int = 4
     """Calls that the whole cluster may have in flight."""
 
     @property
     def name(self) -> str:
         """For messages and reports; never a secret."""
-        return f"folder {self.folder}"
+        return f"folder {self.endpoint}"
 
     @property
     def max_payload_bytes(self) -> int | None:
@@ -27,9 +27,9 @@ class FolderEndpoint:
         return None
 
     async def invoke(self, payload: bytes, *, content_type: str) -> Answer:
-        """One attempt; the class of an error says whether another one can help."""
+        """Return one attempt; the class of an error tells whether another one can help."""
         try:
-            body = Path(self.folder, "answer.json").read_bytes()
+            body = Path(self.endpoint, "answer.json").read_bytes()
         except OSError as error:
             msg = f"{self.name}: {error}"
             raise PermanentError(msg, reason="NO_ANSWER") from error
@@ -37,6 +37,6 @@ class FolderEndpoint:
 
     async def check(self) -> None:
         """Refuse an address where nothing answers, before any tile is sent."""
-        if not Path(self.folder).is_dir():
+        if not Path(self.endpoint).is_dir():
             msg = f"{self.name}: no such folder"
             raise UnreachableError(msg, reason="CONNECT")

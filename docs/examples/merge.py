@@ -15,28 +15,26 @@ from daskmr.registry import plugin
 class Nearest:
     """Points of one class that are close to each other are one."""
 
-    iou_threshold: float = 0.0
-    """Every way to merge is given one; this one has no use for it."""
     distance_px: float = 8.0
     """Pixels between centres below which two features are one; a merge option."""
 
     @property
     def reach_px(self) -> float:
-        """How far apart two features can be and still have an influence on each other."""
+        """Largest distance, in pixels of either axis, at which features influence each other."""
         return self.distance_px
 
     @property
     def max_count(self) -> None:
-        """Any number of features fits."""
+        """No limit to the number of features."""
         return
 
     def links(self, features: gpd.GeoDataFrame) -> Iterator[Pairs]:
-        """Pairs of rows that may have an influence on each other."""
+        """Yield pairs of rows that may influence each other."""
         pairs = KDTree(_centres(features)).query_pairs(self.distance_px, output_type="ndarray")
         yield pairs[:, 0], pairs[:, 1]
 
     def __call__(self, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-        """The rows that stay; the result must not depend on the order of the rows given."""
+        """Return the rows that stay; the result must not depend on the order of the rows."""
         ranked = in_order(features).sort_values("score", ascending=False, kind="stable")
         left, right = next(self.links(ranked)) if len(ranked) else ([], [])
         labels = ranked["label"].to_numpy()

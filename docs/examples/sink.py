@@ -17,5 +17,5 @@ class CsvSink:
         """Batch by batch, so that memory does not grow with the number of features."""
         names = ["feature_id", "label", "score", "center_longitude", "center_latitude"]
         for i, table in enumerate(rows):
-            said = table[names].assign(job_id=provenance.job_id)
-            said.to_csv(path, mode="a" if i else "w", header=not i, index=False)
+            lines = table[names].assign(job_id=provenance.job_id)
+            lines.to_csv(path, mode="a" if i else "w", header=not i, index=False)

@@ -1,15 +1,17 @@
 """A status channel: events of jobs as lines of a file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from daskmr.core.events import StatusEvent
+from daskmr.core.events import StatusEvent, attributes, body
 from daskmr.registry import plugin
+from daskmr.status import redact
 
 
 @plugin
 class FileChannel:
-    """Appends one line of JSON for each event."""
+    """Append one line of JSON for each event."""
 
     path: str
     """The file."""
@@ -20,7 +22,8 @@ class FileChannel:
         return "file"
 
     def publish(self, event: StatusEvent) -> None:
-        """Say one event; it may come twice, with the same id."""
-        said = {"id": event.id, "job": event.job_id, "status": str(event.status)}
+        """Append an event; one that comes twice has the same ``event_id``."""
+        safe = replace(event, message=redact(event.message), image_url=redact(event.image_url))
+        record = {**attributes(safe), "message": body(safe)}
         with Path(self.path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**said, "message": event.message}) + "\n")
+            file.write(json.dumps(record) + "\n")

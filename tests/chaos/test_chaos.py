@@ -1,4 +1,4 @@
-"""A few jobs whose processes are killed; `python -m daskmr.testing.chaos` runs hundreds."""
+"""A few jobs whose processes are killed; `python -m tests.chaos` runs hundreds."""
 
 import json
 import os
@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from daskmr.testing.chaos.checker import Checker, Findings
-from daskmr.testing.chaos.faults import OK, REFUSED, TRANSIENT, FaultPlan, boxes
-from daskmr.testing.chaos.job import RATES, ChaosJob, credentials
-from daskmr.testing.chaos.killer import Victim
-from daskmr.testing.chaos.processes import Service
-from daskmr.testing.chaos.server import Call
-from daskmr.testing.chaos.snapshot import s3
+from tests.chaos.checker import Checker, CheckResult
+from tests.chaos.faults import OK, REFUSED, TRANSIENT, FaultPlan, boxes
+from tests.chaos.job import RATES, ChaosJob, credentials
+from tests.chaos.killer import Victim
+from tests.chaos.processes import Service
+from tests.chaos.server import Call
+from tests.chaos.snapshot import s3
 
+pytestmark = pytest.mark.worker_errors("Couldn't gather keys")
+"""Whoever fetches results may be killed."""
 SLOTS = 8
 """Regions that two workers have in hand at once, at most."""
 LOCAL_SEEDS = tuple(map(int, os.environ.get("DASKMR_CHAOS_SEEDS", "10").split(",")))
@@ -26,7 +28,7 @@ LOCAL_SEEDS = tuple(map(int, os.environ.get("DASKMR_CHAOS_SEEDS", "10").split(",
 @pytest.fixture(scope="module")
 def bucket_server() -> Iterator[str]:
     """URL of an S3 server in a process of its own, with one bucket."""
-    with pytest.MonkeyPatch.context() as patch, Service("daskmr.testing.chaos.bucket") as server:
+    with pytest.MonkeyPatch.context() as patch, Service("tests.chaos.bucket") as server:
         for name, value in credentials().items():
             patch.setenv(name, value)
         client = s3(server.url)
@@ -74,7 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checker:
     return job.checker()
 
 
-def found(good: Checker, **changes: Any) -> Findings:
+def found(good: Checker, **changes: Any) -> CheckResult:
     """What the checker says of a job in which something was changed."""
     return replace(good, notes=[], **changes).check(3)
 

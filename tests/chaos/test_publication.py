@@ -5,11 +5,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from daskmr.testing.chaos.job import ChaosJob
-from daskmr.testing.chaos.publication import PublicationKills, Reader
-from daskmr.testing.chaos.races import Races
-from daskmr.testing.chaos.server import calls
+import pytest
 
+from tests.chaos.job import ChaosJob
+from tests.chaos.publication import PublicationKills, Reader
+from tests.chaos.races import Races
+from tests.chaos.server import calls
+
+pytestmark = pytest.mark.worker_errors("Couldn't gather keys")
+"""Whoever fetches results may be killed."""
 N_KILLS = int(os.environ.get("DASKMR_PUBLICATION_KILLS", "3"))
 N_RACES = int(os.environ.get("DASKMR_RACES", "2"))
 

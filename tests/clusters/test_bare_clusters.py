@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import trustme
 
+from daskmr.dispatch.cluster import connect
 from daskmr.errors import ClusterError
-from daskmr.pipeline.cluster import connect
 from daskmr.testing.clusters import bare_cluster
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 

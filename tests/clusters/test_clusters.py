@@ -8,33 +8,35 @@ from typing import Any
 import dask
 import pytest
 
-from daskmr.clusters import named
+from daskmr.clusters import named_cluster
 from daskmr.clusters.coiled import CoiledCluster
 from daskmr.clusters.gateway import GatewayCluster
 from daskmr.clusters.kubernetes import KubernetesCluster
+from daskmr.dispatch.cluster import awake, connect, starts_anew
 from daskmr.errors import ClusterError, UnknownNameError
-from daskmr.pipeline.cluster import awake, connect, is_made_for_a_job
 
 
 def test_a_kind_and_a_name_are_told_from_an_address() -> None:
     for address in ("local", "tcp://127.0.0.1:8786", "tls://a.example:8786", "127.0.0.1:8786"):
-        assert named(address) is None
-    found = [named(place) for place in ("gateway:a.01", "coiled:mine", "kubernetes:here/mine")]
+        assert named_cluster(address) is None
+    found = [
+        named_cluster(place) for place in ("gateway:a.01", "coiled:mine", "kubernetes:here/mine")
+    ]
     assert found == [
         GatewayCluster(name="a.01"),
         CoiledCluster(name="mine"),
         KubernetesCluster(name="here/mine"),
     ]
-    assert is_made_for_a_job("coiled:new")
-    assert not is_made_for_a_job("coiled:mine")
-    assert not is_made_for_a_job(None)
+    assert starts_anew("coiled:new")
+    assert not starts_anew("coiled:mine")
+    assert not starts_anew(None)
 
 
 def test_what_is_no_cluster_is_refused_by_name() -> None:
     with pytest.raises(UnknownNameError, match="unknown cluster 'gatewy'; known: coiled, gateway"):
-        named("gatewy:x")
+        named_cluster("gatewy:x")
     with pytest.raises(ClusterError, match="'gateway:' has no name after the colon"):
-        named("gateway:")
+        named_cluster("gateway:")
 
 
 @pytest.mark.parametrize(
@@ -90,12 +92,12 @@ def test_options_of_a_named_cluster_keep_it_below_a_maximum() -> None:
 
 
 def test_tls_of_a_person_is_asked_for() -> None:
-    from daskmr.pipeline.cluster import trust
+    from daskmr.dispatch.cluster import trust_tls
 
     before = deepcopy(dask.config.config)
     try:
-        trust("ca", "ca.pem")
-        trust("key", "key.pem")
+        trust_tls("ca", "ca.pem")
+        trust_tls("key", "key.pem")
         assert dask.config.get("distributed.comm.tls.ca-file") == "ca.pem"
         assert dask.config.get("distributed.comm.tls.client.key") == "key.pem"
         assert dask.config.get("distributed.comm.require-encryption") is True

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daskmr.core.capacity import (
@@ -74,6 +74,7 @@ def test_images_are_spread_over_variants_by_weight() -> None:  # E9
     assert abs(drawn["a"] - 7000) < 5 * (10_000 * 0.7 * 0.3) ** 0.5
 
 
+@example([5e-324, 0.0], "")
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), st.text())
 def test_an_image_always_goes_to_the_same_variant_and_never_to_one_without_weight(
     weights: list[float], key: str

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from daskmr.core.events import (
     MAX_TILES_BYTES,
     History,
-    RegionCounts,
     Status,
     StatusEvent,
     attributes,
     body,
-    bounded,
+    bound_text,
     eventbridge_entry,
     region_status,
     sns_message,
@@ -49,7 +48,6 @@ EVENTS = st.builds(
     model_name=TEXTS,
     progress=st.none() | st.integers(0, 100),
     duration_ms=st.none() | st.integers(0, 2**40),
-    regions=st.none() | st.builds(RegionCounts, total=st.integers(0, 99)),
     failed_tiles=st.lists(WINDOWS, max_size=5).map(tuple),
     round=st.integers(0, 3),
 )
@@ -90,22 +88,6 @@ def test_failed_tiles_fit_whatever_their_number(tiles: list[Window], times: int)
     assert [list(tile) for tile in found] == [[str(n)] for n in range(1, len(found) + 1)]
     if len(found) < len(tiles) * times:
         assert len(text) > MAX_TILES_BYTES - 100
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ({"total": 3, "success": 3}, Status.SUCCESS),
-        ({"total": 3, "success": 2, "failed": 1}, Status.PARTIAL),
-        ({"total": 3, "failed": 3}, Status.FAILED),
-        ({"total": 3, "success": 1, "failed": 1}, Status.IN_PROGRESS),
-        ({"total": 1, "partial": 1}, Status.PARTIAL),  # one bad tile of twenty
-        ({"total": 3, "failed": 2, "partial": 1}, Status.PARTIAL),
-        ({"total": 0}, Status.SUCCESS),  # an image without regions does not last for ever
-    ],
-)
-def test_an_image_is_what_its_regions_are(counts: dict[str, int], expected: Status) -> None:
-    assert RegionCounts(**counts).status is expected
 
 
 @pytest.mark.parametrize(
@@ -170,7 +152,7 @@ def test_the_time_of_an_entry_is_that_of_the_event() -> None:
 
 @given(TEXTS, st.integers(0, 50))
 def test_bounded_text_is_short_and_on_one_line(text: str, n_bytes: int) -> None:
-    found = bounded(text, n_bytes)
+    found = bound_text(text, n_bytes)
     assert len(found.encode()) <= n_bytes
     assert len(found.splitlines()) <= 1
 
@@ -235,7 +217,7 @@ def test_whatever_is_said_the_end_is_last_and_nothing_stands_twice(
 ) -> None:
     found = heard(events)
     assert len({said.id for said in found}) == len(found)
-    assert not any(said.is_final for said in found[:-1])
+    assert not any(e.status.is_over and not e.region_id for e in found[:-1])
     told = [e.progress for e in found if e.status is Status.IN_PROGRESS and not e.region_id]
     steps = [n for n in told if n is not None]
     assert steps == sorted(set(steps))

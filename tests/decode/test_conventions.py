@@ -153,13 +153,13 @@ def test_class_numbers_have_names_where_the_form_gives_them(number: float, label
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        ([], "name its convention with answer_format"),
-        ([1], "name its convention with answer_format"),
-        ([{"box": [1]}], "name its convention with answer_format"),
-        (COCO, "looks like coco; say answer_format='coco'"),
-        (HUGGINGFACE, "looks like huggingface; say answer_format='huggingface'"),
-        (ULTRALYTICS, "looks like ultralytics; say answer_format='ultralytics'"),
-        ([[1, 2, 3, 4]], "looks like boxes; say answer_format='boxes'"),
+        ([], "set its convention with answer_format"),
+        ([1], "set its convention with answer_format"),
+        ([{"box": [1]}], "set its convention with answer_format"),
+        (COCO, "looks like coco; set answer_format='coco'"),
+        (HUGGINGFACE, "looks like huggingface; set answer_format='huggingface'"),
+        (ULTRALYTICS, "looks like ultralytics; set answer_format='ultralytics'"),
+        ([[1, 2, 3, 4]], "looks like boxes; set answer_format='boxes'"),
     ],
 )
 def test_a_json_list_is_refused_until_its_convention_is_named(answer: object, hint: str) -> None:
@@ -222,7 +222,7 @@ def test_a_list_is_refused_by_conventions_of_objects(convention: str, said: str)
         ("roboflow", '{"predictions": {}}', "a JSON object, not a list"),
         ("coco", '{"images": []}', "a JSON null, not a list"),
         ("boxes", '{"scores": [1]}', '{scores} has no "boxes"'),
-        ("boxes", '[[1, 2, 3, "4"]]', "boxes of the answer hold a str"),
+        ("boxes", '[[1, 2, 3, "4"]]', "boxes of the answer contain a str"),
         ("boxes", '{"boxes": [[1, 2, 3, 4]], "scores": "high"}', "scores"),
     ],
 )
@@ -363,9 +363,9 @@ def test_null_among_boxes_is_not_a_number() -> None:
 
 def test_a_long_text_among_numbers_takes_no_memory() -> None:
     rows = [[0, 0, 1, 1]] * 50_000
-    assert "hold a str" in refusal(json.dumps([*rows, [0, 0, 1, "x" * 1_000_000]]), "boxes")
+    assert "contain a str" in refusal(json.dumps([*rows, [0, 0, 1, "x" * 1_000_000]]), "boxes")
     scores = [0.5] * 50_000 + ["x" * 1_000_000]
-    assert "hold a str" in refusal({"boxes": [*rows, rows[0]], "scores": scores})
+    assert "contain a str" in refusal({"boxes": [*rows, rows[0]], "scores": scores})
 
 
 def test_the_last_of_duplicate_keys_counts() -> None:

@@ -88,7 +88,7 @@ def test_an_npy_file_is_boxes(version: tuple[int, int], dtype: str) -> None:
 
 
 def test_an_npy_file_under_another_convention_is_refused() -> None:
-    assert "say answer_format='boxes'" in refusal(saved(ROW), "coco")
+    assert "set answer_format='boxes'" in refusal(saved(ROW), "coco")
 
 
 @settings(deadline=None)
@@ -223,9 +223,9 @@ def test_bfloat16_is_the_upper_half_of_float32() -> None:
         ([output("x", "FP32", [1, 4], -1)], b"\0" * 16, "binary_data_size -1"),
         ([output("x", "FP32", [1, 4], "16")], b"\0" * 16, "binary_data_size '16'"),
         ([output("x", "FP8", [1, 4], 4)], b"\0" * 4, "datatype 'FP8'"),
-        ([output("x", "FP32", [1, 4], 16)] * 2, b"\0" * 32, "twice"),
-        ([{"datatype": "FP32"}], b"", "has the name None"),
-        ([3], b"", "has the name None"),
+        ([output("x", "FP32", [1, 4], 16)] * 2, b"\0" * 32, "repeated name"),
+        ([{"datatype": "FP32"}], b"", "repeated name None"),
+        ([3], b"", "repeated name None"),
         ([{"name": "x", "datatype": "FP32", "shape": [1]}], b"", "neither a list of data nor"),
         ([output("x", "BYTES", [2], 5)], texts("a"), "is not 2 texts in 5 bytes"),
         ([output("x", "BYTES", [1], 6)], texts("a") + b"\0", "is not 1 texts in 6 bytes"),
@@ -252,12 +252,12 @@ def test_tensors_that_do_not_fit_are_refused(outputs: Any, tail: bytes, said: st
 @pytest.mark.parametrize(
     ("datatype", "data", "said"),
     [
-        ("FP32", [1, 2, 3], "has data of shape (3,), but says (1, 4)"),
+        ("FP32", [1, 2, 3], "has data of shape (3,), but declares shape (1, 4)"),
         ("FP32", [[1, 2], [3, 4]], "has data of shape (2, 2)"),
-        ("FP32", [1, 2, 3, "4"], "hold a str"),
-        ("FP32", [[1, 2], [3]], "unlike lengths"),
+        ("FP32", [1, 2, 3, "4"], "contain a str"),
+        ("FP32", [[1, 2], [3]], "different lengths"),
         ("FP32", "1234", "neither a list of data"),
-        ("BYTES", [1, 2, 3, 4], "holds more than texts"),
+        ("BYTES", [1, 2, 3, 4], "contains values other than texts"),
         ("INT64", [1, 2, 3, 10**400], "output 'boxes'"),
     ],
 )
@@ -269,10 +269,10 @@ def test_json_tensors_that_do_not_fit_are_refused(datatype: str, data: Any, said
 def test_bytes_behind_json_are_refused_where_no_convention_knows_them() -> None:
     body = b'{"features": []}\0\0'
     said = Answer(body, "application/json;json-header-size=16")
-    assert "2 bytes behind its JSON, which is geojson" in refusal(said)
+    assert "2 bytes after its JSON, which is geojson" in refusal(said)
     assert "not JSON" in refusal(Answer(body))
     long = Answer(body, "application/json;json-header-size=99")
-    assert "has 18 bytes, but says that 99" in refusal(long)
+    assert "has 18 bytes, but its header counts 99" in refusal(long)
 
 
 def test_an_exact_name_goes_before_an_ending() -> None:

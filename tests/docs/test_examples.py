@@ -1,6 +1,12 @@
 """The examples of the how-tos: each keeps the contract of its kind, and a job runs with it."""
 
 import json
+import os
+import re
+import socketserver
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,38 +19,51 @@ import shapely
 from rasterio.io import MemoryFile
 
 import daskmr
+from daskmr.clusters import named_cluster
+from daskmr.clusters.base import NamedCluster
 from daskmr.core.imagery import ImageInfo
 from daskmr.encode.base import TileEncoder
-from daskmr.errors import RequestError, UnreachableError
+from daskmr.endpoints.base import Endpoint
+from daskmr.errors import RequestError, UnknownNameError, UnreachableError
+from daskmr.geolocate import pick, ranks
 from daskmr.geolocate.base import Points, SensorModel
 from daskmr.merge.base import Merge
+from daskmr.sinks.base import Sink, Stream
+from daskmr.status.base import StatusChannel
+from daskmr.testing.clusters import bare_cluster
+from daskmr.testing.contracts_clusters import ClusterContract
 from daskmr.testing.contracts_encode import EncoderContract, image
+from daskmr.testing.contracts_endpoints import EndpointContract
 from daskmr.testing.contracts_geolocate import SensorModelContract
-from daskmr.testing.contracts_merge import table
+from daskmr.testing.contracts_merge import MergeContract, table
+from daskmr.testing.contracts_sinks import LossySinkContract
+from daskmr.testing.contracts_status import ChannelContract
+from daskmr.testing.contracts_streams import StreamContract
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 from daskmr.testing.servers import saying, serving
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = DOCS / "examples"
+GROUPS = {
+    "tile_format": "WEBP = encoder:WebpEncoder",
+    "format": "csv = sink:CsvSink",
+    "stream": "lines = stream:LineStream",
+    "merge": "nearest = merge:Nearest",
+    "endpoint": "folder = endpoint:FolderEndpoint",
+    "status_channel": "file = status:FileChannel",
+    "sensor_model": "SQUARE = sensor_model:DegreeSquare",
+    "cluster": "file = cluster:FileCluster",
+}
+"""Entry points by group, without ``daskmr.``."""
+ANSWER = json.dumps({"features": [{"properties": {"imageBBox": [1, 2, 5, 6]}}]})
 
 
 @pytest.fixture(autouse=True)
-def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples as a package that brings plug-ins."""
-    folder = tmp_path_factory.mktemp("site")
-    info = folder / "examples-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n")
-    groups = {
-        "tile_format": "WEBP = encoder:WebpEncoder",
-        "format": "csv = sink:CsvSink",
-        "merge": "nearest = merge:Nearest",
-        "status_channel": "file = status:FileChannel",
-        "sensor_model": "SQUARE = sensor_model:DegreeSquare",
-    }
-    lines = [f"[daskmr.{group}]\n{line}\n" for group, line in groups.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    monkeypatch.syspath_prepend(str(folder))
+def installed(bring_plugins: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The examples as a package that brings plug-ins; the folder of its metadata."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    folder: Path = bring_plugins(GROUPS)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +75,21 @@ def cluster() -> Iterator[Any]:
         patch.syspath_prepend(str(EXAMPLES))  # processes that are spawned take it over
         with LocalCluster(
             n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as made_here:
-            yield made_here
+        ) as local:
+            yield local
 
 
-def made(module: str, name: str, **fields: Any) -> Any:
+def build(module: str, kind: str, /, **fields: Any) -> Any:
     from importlib import import_module
 
-    return getattr(import_module(module), name)(**fields)
+    return getattr(import_module(module), kind)(**fields)
 
 
 class TestWebp(EncoderContract):
     content_type = "image/webp"
 
     def make(self) -> TileEncoder:
-        encoder: TileEncoder = made("encoder", "WebpEncoder")
+        encoder: TileEncoder = build("encoder", "WebpEncoder")
         return encoder
 
     def accepts(self, dtype: str, bands: int) -> bool:
@@ -84,7 +103,7 @@ class TestSquare(SensorModelContract):
     heights = (0.0, 1000.0)
 
     def make(self) -> SensorModel:
-        model: SensorModel = made(
+        model: SensorModel = build(
             "sensor_model", "DegreeSquare", west=11.0, south=48.0, width=200, height=100
         )
         return model
@@ -96,6 +115,147 @@ class TestSquare(SensorModelContract):
 
     def points(self) -> Points:
         return np.random.default_rng(0).uniform(0, 1, (100, 2)) * [200, 100]
+
+
+class TestCsv(LossySinkContract):
+    columns = ("feature_id", "label", "score")
+
+    def make(self) -> Sink:
+        sink: Sink = build("sink", "CsvSink")
+        return sink
+
+    def read(self, path: Path) -> pd.DataFrame:
+        return pd.read_csv(path, dtype={"feature_id": str})
+
+
+class Lines(socketserver.ThreadingTCPServer):
+    """Keeps the lines that it is sent."""
+
+    daemon_threads, block_on_close = False, True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), LineHandler)
+        self.lines: list[dict[str, Any]] = []
+        self.ended = threading.Semaphore(0)
+
+
+class LineHandler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, Lines)
+        self.server.lines += [json.loads(line) for line in self.rfile]
+        self.server.ended.release()
+
+
+@pytest.fixture
+def line_server() -> Iterator[Lines]:
+    with Lines() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class TestLines(StreamContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, line_server: Lines) -> None:
+        self.server = line_server
+
+    def make(self) -> Stream:
+        host, port = self.server.server_address[:2]
+        stream: Stream = build("stream", "LineStream", host=str(host), port=port)
+        return stream
+
+    def make_refused(self) -> Stream:
+        stream: Stream = build("stream", "LineStream", host="127.0.0.1", port=9)
+        return stream
+
+    def received(self) -> list[str]:
+        assert self.server.ended.acquire(timeout=10)
+        ids = [line["feature_id"] for line in self.server.lines]
+        self.server.lines.clear()
+        return ids
+
+
+class TestNearest(MergeContract):
+    def make(self) -> Merge:
+        merge: Merge = build("merge", "Nearest", distance_px=8.0)
+        return merge
+
+
+class TestFolder(EndpointContract):
+    @pytest.fixture(autouse=True)
+    def _folders(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "answer.json").write_text(ANSWER)
+
+    def at(self, name: str) -> Endpoint:
+        endpoint: Endpoint = build("endpoint", "FolderEndpoint", endpoint=str(self.folder / name))
+        return endpoint
+
+    def make(self) -> Endpoint:
+        return self.at("")
+
+    def make_failing(self) -> Endpoint:
+        return self.at("empty")
+
+    def make_unreachable(self) -> Endpoint:
+        return self.at("nowhere")
+
+
+class TestFileChannel(ChannelContract):
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.path, self.n_read = tmp_path / "events", 0
+
+    def make(self) -> StatusChannel:
+        channel: StatusChannel = build("status", "FileChannel", path=str(self.path))
+        return channel
+
+    def heard(self) -> list[dict[str, Any]]:
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        new, self.n_read = lines[self.n_read :], len(lines)
+        return [json.loads(line) for line in new]
+
+
+@pytest.fixture(scope="module")
+def scheduler_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """File of a scheduler that has one worker."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with bare_cluster(folder, n_workers=1):
+        yield folder / "scheduler.json"
+
+
+class TestFileCluster(ClusterContract):
+    @pytest.fixture(autouse=True)
+    def _file(self, scheduler_file: Path) -> None:
+        self.file = scheduler_file
+
+    def make(self) -> NamedCluster:
+        cluster = named_cluster(f"file:{self.file}")
+        assert cluster is not None
+        assert type(cluster).__name__ == "FileCluster"
+        return cluster
+
+    def make_missing(self) -> NamedCluster:
+        cluster: NamedCluster = build("cluster", "FileCluster", name=f"{self.file}.missing")
+        return cluster
+
+
+def test_every_example_is_shown_and_held_to_the_contract_of_its_kind() -> None:
+    page = (DOCS / "howto.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"literalinclude\} examples/(\w+)\.py", page))
+    assert shown == {path.stem for path in EXAMPLES.glob("*.py")}
+    modules = {line.split(" = ")[1].split(":")[0] for line in GROUPS.values()}
+    assert modules == shown - {"any_array"}
+    suites = set(re.findall(r"daskmr\.testing\.contracts_\w+\.(\w+)", page))
+    kept = {
+        base.__name__
+        for each in list(globals().values())
+        if isinstance(each, type) and each.__name__.startswith("Test")
+        for base in each.__bases__
+    }
+    assert len(kept) == len(GROUPS)
+    assert kept <= suites
 
 
 @pytest.fixture
@@ -121,6 +281,23 @@ def test_a_job_sends_tiles_of_another_format_and_writes_another_output(
     assert lines["job_id"].unique().tolist() == ["j"]
 
 
+def test_a_stream_of_another_kind_gets_every_feature(
+    scene: str, client: Any, line_server: Lines
+) -> None:
+    host, port = str(line_server.server_address[0]), line_server.server_address[1]
+    options = {"tile_size": 32, "overlap": 0, "client": client, "job_id": "j"}
+    output = {"type": "Lines", "host": host, "port": port}
+    result = daskmr.run(scene, "centerpoint", outputs=[output], **options)
+    assert [(d.to, d.n_sent) for d in result.report.deliveries] == [(f"lines:{host}:{port}", 4)]
+    assert line_server.ended.acquire(timeout=10)
+    ids = [line["feature_id"] for line in line_server.lines]
+    assert ids == result.features["feature_id"].tolist()
+    with pytest.raises(RequestError, match="type 'Disk' is none of Files, S3, Kinesis, Lines"):
+        daskmr.run(scene, "centerpoint", outputs=[{"type": "Disk"}], **options)
+    with pytest.raises(RequestError, match="stream 'lines': port: is missing"):
+        daskmr.run(scene, "centerpoint", outputs=[{"type": "Lines", "host": "h"}], **options)
+
+
 def test_an_image_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     gray = write_image(tmp_path / "g.tif", np.zeros((1, 64, 64), np.uint8))
     with pytest.raises(RequestError, match="WEBP takes 3 bands of uint8, not 1 bands of uint8"):
@@ -130,7 +307,7 @@ def test_an_image_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None
 def test_close_points_of_a_class_become_the_best_of_them() -> None:
     boxes = [[0, 0, 2, 2], [3, 0, 5, 2], [40, 0, 42, 2], [3, 1, 5, 3]]
     rows = table(boxes, [0.9, 0.8, 0.1, 0.7], ["a", "a", "a", "b"])
-    merge: Merge = made("merge", "Nearest", distance_px=8.0)
+    merge: Merge = build("merge", "Nearest", distance_px=8.0)
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]):
         assert sorted(merge(rows.iloc[order])["score"].tolist()) == [0.1, 0.7, 0.9]
     assert len(merge(rows.iloc[:0])) == 0
@@ -141,45 +318,89 @@ def test_a_job_merges_by_it(scene: str, client: Any) -> None:
         return {"boxes": [[4, 4, 9, 9], [6, 4, 11, 9]], "scores": [0.5, 0.6], "labels": ["a", "a"]}
 
     options = {"tile_size": 64, "overlap": 0, "client": client}
-    found = daskmr.run(scene, twice, merge="nearest", merge_options={"distance_px": 5}, **options)
-    assert found.features["score"].tolist() == [0.6]
+    result = daskmr.run(scene, twice, merge="nearest", merge_options={"distance_px": 5}, **options)
+    assert result.features["score"].tolist() == [0.6]
 
 
 def test_an_endpoint_of_another_kind_answers(scene: str, tmp_path: Path, client: Any) -> None:
-    said = {"features": [{"properties": {"imageBBox": [1, 2, 5, 6]}}]}
-    (tmp_path / "answer.json").write_text(json.dumps(said))
-    model = made("endpoint", "FolderEndpoint", folder=str(tmp_path))
-    found = daskmr.run(scene, model, client=client, tile_size=64, overlap=0).features
-    assert [shape.bounds for shape in found.image_geometry] == [(1, 2, 5, 6)]
-    nowhere = made("endpoint", "FolderEndpoint", folder=str(tmp_path / "nowhere"))
+    (tmp_path / "answer.json").write_text(ANSWER)
+    instance = build("endpoint", "FolderEndpoint", endpoint=str(tmp_path))
+    for model in (instance, f"folder://{tmp_path}"):
+        features = daskmr.run(scene, model, client=client, tile_size=64, overlap=0).features
+        assert [shape.bounds for shape in features.image_geometry] == [(1, 2, 5, 6)]
     with pytest.raises(UnreachableError, match="no such folder"):
-        daskmr.run(scene, nowhere, client=client, tile_size=64, overlap=0)
+        daskmr.run(scene, f"{model}/nowhere", client=client, tile_size=64, overlap=0)
+
+
+def test_the_command_line_takes_an_endpoint_of_another_kind(
+    scene: str, tmp_path: Path, installed: Path
+) -> None:
+    (tmp_path / "answer.json").write_text(ANSWER)
+    done = subprocess.run(
+        [sys.executable, "-m", "daskmr", "run", scene, "-m", f"folder://{tmp_path}",
+         "--endpoint-option", "concurrency=2", "--workers", "1", "--tile-size", "64",
+         "--overlap", "0", "-o", str(tmp_path / "out"), "--json"],
+        env={**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{EXAMPLES}"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["status"], report["n_features"]) == ("SUCCESS", 1)
+
+
+def test_what_an_endpoint_of_another_kind_does_not_take_is_named(scene: str) -> None:
+    with pytest.raises(RequestError, match="endpoint 'folder': parameters: Unexpected keyword"):
+        daskmr.plan(scene, "folder:///answers", parameters={"a": 1})
+    with pytest.raises(UnknownNameError, match=r"'mlserver'; known: http://, https://, folder://"):
+        daskmr.plan(scene, "mlserver://x")
 
 
 def test_events_are_lines_of_a_file(scene: str, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "events"
     with dask.config.set({"daskmr.status.file": {"path": str(path)}}):
         daskmr.run(scene, "centerpoint", client=client, tile_size=64, overlap=0, job_id="j")
-    said = [json.loads(line) for line in path.read_text().splitlines()]
-    assert {line["job"] for line in said} == {"j"}
-    assert said[-1]["status"] == "SUCCESS"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {record["job_id"] for record in records} == {"j"}
+    assert records[-1]["status"] == "SUCCESS"
 
 
 def test_a_name_places_an_image(tmp_path: Path, client: Any) -> None:
     path = tmp_path / "n48e011.tif"
     write_image(path, np.full((1, 100, 200), 9, np.uint8))
-    features = daskmr.run(
-        str(path), "centerpoint", sensor_model="SQUARE", client=client, tile_size=200, overlap=0
-    ).features
-    assert features[["center_longitude", "center_latitude"]].to_numpy() == pytest.approx(
-        np.array([[11.55, 48.45]])
-    )
+    for name in ("SQUARE", None):
+        features = daskmr.run(
+            str(path), "centerpoint", sensor_model=name, client=client, tile_size=200, overlap=0
+        ).features
+        assert features[["center_longitude", "center_latitude"]].to_numpy() == pytest.approx(
+            np.array([[11.55, 48.45]])
+        )
+
+
+def test_a_sensor_model_of_another_package_is_tried_at_its_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [name for name in ranks() if name != "CHIP"] == [
+        "SICD", "SIDD", "RSM", "RPC", "GCP", "AFFINE", "SQUARE", "CORNERS",
+    ]  # fmt: skip
+    info = ImageInfo(
+        url="n48e011.png", height=100, width=200, bands=1, dtype="uint8", driver="PNG",
+        crs=UTM, transform=HALF_METRE,
+    )  # fmt: skip
+    kind = build("sensor_model", "DegreeSquare", west=0, south=0, width=1, height=1).__class__
+    assert type(pick(info)[0]).__name__ == "AffineModel"
+    monkeypatch.setattr(kind, "rank", 5.0)
+    assert type(pick(info)[0]) is kind
+    monkeypatch.delattr(kind, "rank")
+    assert "SQUARE" not in ranks()
+    assert type(pick(info)[0]).__name__ == "AffineModel"
 
 
 def test_an_array_of_xarray_runs_like_a_file(tmp_path: Path, client: Any) -> None:
     bands = np.full((2, 64, 64), 100, np.uint8)
     bands[1, 10:20, 30:50] = 250
     path = write_image(tmp_path / "x.tif", bands, crs=UTM, transform=HALF_METRE)
-    found = made("any_array", "find_green", path=str(path), tile_size=64, overlap=0, client=client)
-    assert [shape.bounds for shape in found.features.image_geometry] == [(30, 10, 50, 20)]
-    assert shapely.get_coordinate_dimension(found.features.geometry.iloc[0]) == 3
+    result = build(
+        "any_array", "find_green", path=str(path), tile_size=64, overlap=0, client=client
+    )
+    assert [shape.bounds for shape in result.features.image_geometry] == [(30, 10, 50, 20)]
+    assert shapely.get_coordinate_dimension(result.features.geometry.iloc[0]) == 3

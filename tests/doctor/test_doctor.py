@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from daskmr.doctor import Finding, examine
-from daskmr.doctor.software import compared, facts
+from daskmr.doctor import CheckResult, examine
+from daskmr.doctor.software import compare_versions, package_versions
 from daskmr.testing.clusters import bare_cluster
 from daskmr.testing.servers import saying, serving
 
 
-def told(findings: list[Finding], what: str) -> list[tuple[str, str]]:
-    return [(each.grade, each.told) for each in findings if each.what == what]
+def told(findings: list[CheckResult], subject: str) -> list[tuple[str, str]]:
+    return [(each.grade, each.message) for each in findings if each.subject == subject]
 
 
 def doctor(*words: object) -> tuple[int, str]:
@@ -30,27 +30,31 @@ def doctor(*words: object) -> tuple[int, str]:
 
 def test_what_is_installed_is_told() -> None:
     found = list(examine())
-    assert [each.what for each in found] == [
+    assert [each.subject for each in found] == [
         "daskmr", "packages", "extras", "GDAL", "PROJ", "scratch", "credentials",
     ]  # fmt: skip
-    assert [each.grade for each in found if each.what in {"daskmr", "GDAL", "PROJ"}] == ["ok"] * 3
-    assert found[0].told.startswith(f"{facts()['daskmr']} on Python {facts()['python']}")
+    assert [each.grade for each in found if each.subject in {"daskmr", "GDAL", "PROJ"}] == [
+        "ok"
+    ] * 3
+    assert found[0].message.startswith(
+        f"{package_versions()['daskmr']} on Python {package_versions()['python']}"
+    )
     assert "service" in told(found, "extras")[0][1].split(", ")
 
 
 def test_versions_of_other_processes_are_compared() -> None:
-    here = facts()
+    here = package_versions()
     there = {
         "a": {**here, "numpy": "1.0.0"},
         "b": {**here, "numpy": "1.0.0", "daskmr": "9.9.9"},
         "c": {**here, "dask": ""},
     }
-    assert {(each.grade, each.what): each.told for each in compared(there, 4)} == {
+    assert {(each.grade, each.subject): each.message for each in compare_versions(there, 4)} == {
         ("warning", "numpy"): f"1.0.0 in 2 of 4 (a), {here['numpy']} here",
         ("problem", "daskmr"): f"9.9.9 in 1 of 4 (b), {here['daskmr']} here",
         ("problem", "dask"): f"none in 1 of 4 (c), {here['dask']} here",
     }
-    assert [str(each) for each in compared({"a": here}, 1)] == [
+    assert [str(each) for each in compare_versions({"a": here}, 1)] == [
         "ok       versions: the same as here in 1 of 1 processes"
     ]
 
@@ -68,6 +72,7 @@ def test_a_cluster_that_is_well(tmp_path: Path) -> None:
     assert not list((tmp_path / "store").rglob("seen"))
 
 
+@pytest.mark.worker_errors("No module named 'daskmr")
 def test_workers_without_daskmr_are_a_problem(tmp_path: Path) -> None:
     preload = tmp_path / "without.py"
     preload.write_text("import sys\nsys.modules['daskmr'] = None\n")
@@ -118,12 +123,12 @@ def test_a_queue_tells_what_waits(s3: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert told(found, "credentials")[0][0] == "ok"
     assert told(found, "credentials")[0][1].startswith("arn:aws:")
     lonely = list(examine(queue=dead))
-    assert [each.grade for each in lonely if each.what in {"queue", "dead letters"}] == [
+    assert [each.grade for each in lonely if each.subject in {"queue", "dead letters"}] == [
         "ok", "ok",
     ]  # fmt: skip
     missing = list(examine(queue=f"{url}-missing"))
     assert missing[-1].grade == "problem"
-    assert "QueueDoesNotExist" in missing[-1].told or "NonExistentQueue" in missing[-1].told
+    assert "QueueDoesNotExist" in missing[-1].message or "NonExistentQueue" in missing[-1].message
 
 
 def test_a_store_in_a_bucket_is_tried_and_left_as_it_was(s3: Any) -> None:

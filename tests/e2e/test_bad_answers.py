@@ -81,11 +81,12 @@ def test_none_is_a_success_and_each_has_its_reason_through_sagemaker(
     create_endpoint(control, "bad", [VariantSpec()])
     control.close()
     image = painted(tmp_path / "a.tif")
+    patient = {**OPTIONS, "timeout_s": 6.0, "patience_s": 20.0}  # two servers more on the way
     with faulty(plan) as server, _cluster() as client:
         sagemaker.models = {"model": server.url.rpartition("/")[0]}
         before = set(client.scheduler_info(n_workers=-1)["workers"])
         with pytest.warns(UserWarning, match="tiles failed"):
-            result = daskmr.run(image, "sagemaker://bad", client=client, **OPTIONS)
+            result = daskmr.run(image, "sagemaker://bad", client=client, **patient)
         assert set(client.scheduler_info(n_workers=-1)["workers"]) == before
     report = result.report
     assert report.outcomes == {"FAILED": len(NAMES), "SUCCEEDED": 1}

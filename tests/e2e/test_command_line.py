@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
 import httpx
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from daskmr.cli import cli
+from daskmr.dispatch import cluster
 from daskmr.models.server import running
 from daskmr.testing.images import write_image
 
@@ -31,6 +35,14 @@ def refusal(finished: Any, code: int) -> str:
     lines = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, finished.stderr
     return str(lines[0].removeprefix("error: "))
+
+
+def typed(*words: object) -> SimpleNamespace:
+    """The end of a command in this process, which has imported everything already."""
+    result = CliRunner().invoke(cli, list(map(str, words)))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return SimpleNamespace(returncode=result.exit_code, stdout=result.stdout, stderr=result.stderr)
 
 
 def test_run_writes_results_named_by_the_job(command: Any, image: Path, tmp_path: Path) -> None:
@@ -171,11 +183,15 @@ def broken(path: Path, keep: float) -> Path:
     ],
 )
 def test_bad_input_is_one_error_that_names_it(
-    arguments: tuple[object, ...], code: int, named: str, command: Any, image: Path, tmp_path: Path
-) -> None:
+    arguments: tuple[object, ...], code: int, named: str, image: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """In this process; `refusal` of a command of its own is in the tests around."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1.0)
     (tmp_path / "text.tif").write_text("this is no image")
     words = [image if word == "IMAGE" else word for word in arguments]
-    message = refusal(command("run", *words, "-o", "out"), code)
+    message = refusal(typed("run", *words, "-o", "out"), code)
     assert named in message
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
@@ -191,9 +207,14 @@ def test_a_truncated_image_fails_tile_by_tile(command: Any, tmp_path: Path) -> N
     assert "half.tif" in report["problems"][0]["message"]
 
 
-def test_nothing_to_run_is_a_usage_error(command: Any, image: Path) -> None:
+def test_an_unreachable_endpoint_is_one_error_of_the_process(command: Any, image: Path) -> None:
+    message = refusal(command("run", image, "-m", "http://127.0.0.1:9/x", "-o", "out"), 5)
+    assert "127.0.0.1:9" in message
+
+
+def test_nothing_to_run_is_a_usage_error(image: Path) -> None:
     for arguments in (("run",), ("run", image, "-m", "blobs"), ("run", image, "-o", "x")):
-        finished = command(*arguments)
+        finished = typed(*arguments)
         assert finished.returncode == 2
         assert "Error:" in finished.stderr
 

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 import daskmr
 from daskmr.core.grid import RegionGrid, Size
-from daskmr.pipeline import blocks, run
-from daskmr.pipeline.capacity import asking
-from daskmr.pipeline.job import Job
-from daskmr.pipeline.plan import Plan
-from daskmr.pipeline.region import process_region
-from daskmr.pipeline.restore import told
-from daskmr.pipeline.workspace import asked, source_of
+from daskmr.dispatch.model_call import model_call
+from daskmr.lifecycle.job_spec import job_spec
+from daskmr.lifecycle.workspace import request_identity, source_of
+from daskmr.planning.plan import Plan
+from daskmr.results import merge, merge_on_cluster
 from daskmr.store import JobFolder
-from daskmr.testing.scene import Scene
+from daskmr.testing.scene import SyntheticScene
+from daskmr.worker.region import process_region
+from daskmr.worker.task import JobContext
 
 OPTIONS: dict[str, Any] = {"tile_size": 200, "overlap": 60, "iou": 0.3, "job_id": "j"}
 
@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {"tile_size": 200, "overlap": 60, "iou": 0.3, "job_id"
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bright blobs, many of them in several tiles."""
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    Scene(size=1100, spacing=64).write(path)
+    SyntheticScene(size=900, spacing=64).write(path)
     return path
 
 
@@ -81,8 +81,8 @@ def test_any_size_of_region_on_two_workers(
 def test_merged_by_the_workers(
     scene: Path, client: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "MANY_FEATURES", 1)
-    monkeypatch.setattr(blocks, "BLOCK", 20)
+    monkeypatch.setattr(merge, "MANY_FEATURES", 1)
+    monkeypatch.setattr(merge_on_cluster, "BLOCK", 20)
     assert facts(daskmr.run(regions(scene, 1), client=client).features) == expected
 
 
@@ -121,18 +121,18 @@ def test_any_order_and_any_point_of_going_on(
     random.Random(seed).shuffle(order)  # noqa: S311 - an order, no secret
     with tempfile.TemporaryDirectory() as store:
         folder = JobFolder.at(store, "j")
-        folder.begin(asked(plan), source_of(plan), plan={"tiles": 0, "regions": 0},
-                     options=told(plan, []))  # fmt: skip
-        job = Job(
-            job_id="j", asking=asking(plan), regions=plan.regions, selection=plan.selection,
+        folder.begin(request_identity(plan), source_of(plan), plan={"tiles": 0, "regions": 0},
+                     options=job_spec(plan, []))  # fmt: skip
+        job = JobContext(
+            job_id="j", call=model_call(plan), regions=plan.regions, selection=plan.selection,
             folder=folder, skip_nodata=True,
         )  # fmt: skip
         assert plan.image.source is not None
         for region in order[: round(part * len(order))]:
             process_region(job, region, plan.image.source, tick=lambda _tiles, _pixels: None)
         assert facts(daskmr.run(plan, store=store, client=client).features) == expected
-        once = {name: folder.place.read(name) for name in folder.place.names("result-")}
+        once = {name: folder.objects.read(name) for name in folder.objects.names("result-")}
         again = daskmr.run(plan, store=store, client=client)
         assert facts(again.features) == expected
-        assert {n: folder.place.read(n) for n in folder.place.names("result-")} == once
+        assert {n: folder.objects.read(n) for n in folder.objects.names("result-")} == once
         assert len(once) == 1

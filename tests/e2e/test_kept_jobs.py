@@ -11,16 +11,19 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from aiohttp import web
+from pandas.testing import assert_frame_equal
 
 import daskmr
-from daskmr.errors import CanceledError, ClusterError, RequestError, SourceChangedError
-from daskmr.pipeline import cluster
+from daskmr.core.report import JobReport
+from daskmr.dispatch import cluster
+from daskmr.errors import CanceledError, ClusterError, JobError, RequestError, SourceChangedError
 from daskmr.store import JobFolder
 from daskmr.testing.images import write_image
-from daskmr.testing.numbered import asked, numbered, write_numbered
-from daskmr.testing.servers import serving
+from daskmr.testing.numbered import numbered, requested_tiles, write_numbered
+from daskmr.testing.servers import saying, serving
 
 N = 12
 OPTIONS: dict[str, Any] = {
@@ -58,31 +61,32 @@ def test_failed_tiles_are_asked_about_again_and_only_they(
         assert job.status == "PARTIAL"
         assert [(t.row // 32) * N + t.col // 32 for t in job.errors] == sorted(bad)
         assert len(gpd.read_parquet(out / "job.parquet")) == N * N - 3
-        first = JobFolder.at(store, "job").place.read("manifest.json")
+        first = JobFolder.at(store, "job").objects.read("manifest.json")
         bad.discard(17)
         n_calls = len(server.requests)
         with pytest.warns(UserWarning, match="2 of 144 tiles failed"):
             job.retry(client=client).wait(60)
-        assert sorted(asked(server)[n_calls:]) == [3, 17, 140]
+        assert sorted(requested_tiles(server)[n_calls:]) == [3, 17, 140]
         assert len(job.errors) == 2
         bad.clear()
         n_calls = len(server.requests)
         job.retry(client=client).wait(60)
-        assert sorted(asked(server)[n_calls:]) == [3, 140]
+        assert sorted(requested_tiles(server)[n_calls:]) == [3, 140]
     assert job.status == "SUCCESS"
     assert sorted(map(int, gpd.read_parquet(out / "job.parquet").label)) == list(range(N * N))
-    assert sorted(map(int, job.result().label)) == list(range(N * N))
-    assert job.report["outcomes"] == {"SUCCEEDED": N * N}
-    assert job.report["n_attempts"] == N * N + 3 + 2
-    assert JobFolder.at(store, "job").place.read("manifest.json") == first
+    assert sorted(map(int, job.result().features.label)) == list(range(N * N))
+    assert job.report.outcomes == {"SUCCEEDED": N * N}
+    assert job.report.n_attempts == N * N + 3 + 2
+    assert JobFolder.at(store, "job").objects.read("manifest.json") == first
     assert job.progress().n_rounds == 2
     with pytest.raises(RequestError, match="no tile of 'job' has failed"):
         job.retry(client=client)
 
 
 def test_a_retry_that_cannot_begin_leaves_the_result_as_it_was(
-    scene: str, tmp_path: Path, client: Any
+    scene: str, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1.0)
     bad, store = {3}, str(tmp_path / "store")
     with serving(numbered(0.0, bad)) as server:
         with pytest.warns(UserWarning, match="1 of 144 tiles failed"):
@@ -90,12 +94,16 @@ def test_a_retry_that_cannot_begin_leaves_the_result_as_it_was(
         job = daskmr.Job(store, "job")
         with pytest.raises(ClusterError, match="no Dask scheduler answers"):
             job.retry(scheduler="tcp://127.0.0.1:9").wait(60)
-        assert (job.status, len(job.result())) == ("INTERRUPTED", N * N - 1)
+        assert (job.status, len(job.result().features)) == ("INTERRUPTED", N * N - 1)
         bad.clear()
         n_calls = len(server.requests)
         job.retry(client=client).wait(60)
-        assert asked(server)[n_calls:] == [3]
-    assert (job.status, len(job.result()), job.progress().n_rounds) == ("SUCCESS", N * N, 1)
+        assert requested_tiles(server)[n_calls:] == [3]
+    assert (job.status, len(job.result().features), job.progress().n_rounds) == (
+        "SUCCESS",
+        N * N,
+        1,
+    )
 
 
 def test_a_job_is_merged_in_another_way_by_its_name_alone(
@@ -104,8 +112,9 @@ def test_a_job_is_merged_in_another_way_by_its_name_alone(
     store = str(tmp_path / "store")
     daskmr.run(scene, "flood", tile_size=256, merge="none", store=store, client=client, job_id="j")
     job = daskmr.Job(store, "j")
-    every, fewer = job.result(), job.merge(merge="nms", iou=0.0)
-    assert 0 < len(fewer) < len(every) == job.report["n_merged"]
+    every = job.result().features
+    fewer = job.merge(merge="nms", iou=0.0).features
+    assert 0 < len(fewer) < len(every) == job.report.n_merged
     told = json.loads(
         command("merge", "j", "--store", store, "--merge", "nms", "--iou", 0.0, "--json")
     )
@@ -113,7 +122,7 @@ def test_a_job_is_merged_in_another_way_by_its_name_alone(
     assert not told["outputs"]
     command("merge", "j", "--store", store, "--merge", "nms", "-o", tmp_path / "o", "-f", "fgb")
     assert (tmp_path / "o" / "j.fgb").exists()
-    assert len(job.result()) == len(every)
+    assert len(job.result().features) == len(every)
 
 
 def test_a_canceled_job_makes_no_more_calls_and_goes_on_where_it_was(
@@ -144,7 +153,7 @@ def test_a_canceled_job_makes_no_more_calls_and_goes_on_where_it_was(
         job.retry(client=client).wait(120)
         assert len(server.requests) - n_calls == N * N - n_done
     assert job.status == "SUCCESS"
-    assert sorted(map(int, job.result().label)) == list(range(N * N))
+    assert sorted(map(int, job.result().features.label)) == list(range(N * N))
 
 
 def test_a_command_is_canceled_from_another_process(scene: str, tmp_path: Path) -> None:
@@ -167,7 +176,7 @@ def test_a_command_is_canceled_from_another_process(scene: str, tmp_path: Path) 
         try:
             folder = JobFolder.at(str(store), "job")
             end = time.monotonic() + 60
-            while not folder.committed() and time.monotonic() < end:
+            while not folder.part_names() and time.monotonic() < end:
                 time.sleep(0.05)
             assert "IN_PROGRESS" in command("status", "job", "--store", store)
             command("cancel", "job", "--store", store)
@@ -215,12 +224,13 @@ def test_an_image_that_changes_under_a_job_ends_it(scene: str, tmp_path: Path, c
         write_image(Path(scene), np.full((1, N * 32, N * 32), 9999, np.uint16))
         with pytest.raises(SourceChangedError, match="changed"):
             job.wait(60)
-    assert (job.status, job.progress().why) == ("FAILED", "SOURCE_CHANGED")
+    assert (job.status, job.report.status) == ("FAILED", "FAILED")
+    assert job.progress().why.startswith("SourceChangedError: ")
     folder = JobFolder.at(store, "job")
-    labels = {int(x) for n in folder.committed() for x in folder.parts.read(n).features.label}
+    labels = {int(x) for n in folder.part_names() for x in folder.parts.read(n).features.label}
     assert labels
     assert 9999 not in labels
-    assert all(o.status == "SUCCEEDED" for n in folder.committed()
+    assert all(o.status == "SUCCEEDED" for n in folder.part_names()
                for o in folder.parts.read(n).outcomes)  # fmt: skip
 
 
@@ -233,8 +243,8 @@ def test_timings_and_shares_are_told(scene: str, tmp_path: Path, client: Any) ->
     assert infer["sum"] == pytest.approx(N * N * infer["p50"], rel=0.5)
     assert {"read", "encode", "wait", "infer", "decode", "region"} == set(job.timings)
     report = job.report
-    assert (report["n_retries"], report["truncated_share"]) == (0, 0.0)
-    assert report["tiles_per_s"] == pytest.approx(N * N / report["seconds"]["wall"])
+    assert (report.n_retries, report.truncated_share) == (0, 0.0)
+    assert report.tiles_per_s == pytest.approx(N * N / report.seconds["wall"])
     names = [event["event"] for event in job.events()]
     assert (names[0], names[-2:]) == ("started", ["merged", "ended"])
     assert names.count("region ended") == job.progress().n_regions
@@ -275,6 +285,7 @@ def test_unknown_jobs_and_functions_are_refused_by_name(
         daskmr.Job(str(tmp_path), "f").merge(iou=0.1)
 
 
+@pytest.mark.worker_errors("ConnectionRefused", "CommClosed", "Cancelled", "Failed to reconnect")
 def test_a_scheduler_that_dies_is_waited_for_and_the_job_goes_on(
     scene: str, tmp_path: Path
 ) -> None:
@@ -287,11 +298,11 @@ def test_a_scheduler_that_dies_is_waited_for_and_the_job_goes_on(
                 scene, server.url, store=store, scheduler=address, load=False, **OPTIONS
             )
             folder, end = JobFolder.at(store, "job"), time.monotonic() + 60
-            while len(folder.committed()) < 3 and time.monotonic() < end:
+            while len(folder.part_names()) < 3 and time.monotonic() < end:
                 time.sleep(0.05)
             committed = {
                 int(label)
-                for n in folder.committed()
+                for n in folder.part_names()
                 for label in folder.parts.read(n).features.label
             }
             n_before = len(server.requests)
@@ -301,16 +312,17 @@ def test_a_scheduler_that_dies_is_waited_for_and_the_job_goes_on(
             _, again = cluster_processes(address)
             started += again
             job.wait(120)
-            assert not committed & set(asked(server)[n_before + 16 :])
+            assert not committed & set(requested_tiles(server)[n_before + 16 :])
     finally:
         for process in started:
             process.kill()
             process.wait()
     assert job.status == "SUCCESS"
-    assert sorted(map(int, job.result().label)) == list(range(N * N))
+    assert sorted(map(int, job.result().features.label)) == list(range(N * N))
     assert "scheduler lost" in [event["event"] for event in job.events()]
 
 
+@pytest.mark.worker_errors("CancelledError", "caused the cluster to lose")
 def test_a_scheduler_of_our_own_that_dies_is_replaced(
     scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,13 +337,13 @@ def test_a_scheduler_of_our_own_that_dies_is_replaced(
     with serving(numbered(0.15)) as server:
         job = daskmr.submit(scene, server.url, store=store, workers=1, scheduler="local", **OPTIONS)
         folder, end = JobFolder.at(store, "job"), time.monotonic() + 60
-        while len(folder.committed()) < 3 and time.monotonic() < end:
+        while len(folder.part_names()) < 3 and time.monotonic() < end:
             time.sleep(0.05)
         made[0].loop.add_callback(made[0].scheduler.close)
         job.wait(120)
     assert len(made) == 2
     assert job.status == "SUCCESS"
-    assert sorted(map(int, job.result().label)) == list(range(N * N))
+    assert sorted(map(int, job.result().features.label)) == list(range(N * N))
     assert "scheduler lost" in [event["event"] for event in job.events()]
 
 
@@ -358,3 +370,57 @@ def cluster_processes(address: str = "") -> tuple[str, list["subprocess.Popen[by
         env=env, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     return address, [scheduler, worker]
+
+
+def test_a_job_answers_from_the_first_moment_and_its_result_waits(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    store = str(tmp_path / "store")
+    with serving(numbered(0.2)) as server:
+        job = daskmr.submit(scene, server.url, store=store, client=client, **OPTIONS)
+        state = job.progress()
+        assert (job.status, state.state, state.job_id) == ("IN_PROGRESS", "IN_PROGRESS", "job")
+        assert (state.n_tiles, state.image) == (N * N, scene)
+        assert "IN_PROGRESS" in job._repr_html_()
+        assert repr(job) == f"Job({store!r}, 'job')"
+        with pytest.raises(TimeoutError, match=r"job: not over after 0\.1 s"):
+            job.result(0.1)
+        result = job.result()
+    assert isinstance(result, daskmr.Result)
+    assert result.report == job.report
+    assert sorted(map(int, result.features.label)) == list(range(N * N))
+    again = daskmr.run(scene, server.url, store=store, client=client, **OPTIONS)
+    assert result.report.as_dict().keys() == again.report.as_dict().keys()
+    assert_frame_equal(pd.DataFrame(result.features), pd.DataFrame(again.features))
+    assert result.image is not None
+    daskmr.submit(scene, "flood", store=store, client=client, job_id="a").wait(60)
+    assert [other.job_id for other in daskmr.list_jobs(store)] == ["a", "job"]
+
+
+def test_a_job_that_never_began_says_why(
+    scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1.0)
+    job = daskmr.submit(scene, "flood", store=str(tmp_path), scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(ClusterError, match=r"127\.0\.0\.1:9"):
+        job.result(90)
+    state = job.progress()
+    assert (state.state, state.n_done) == ("INTERRUPTED", 0)
+
+
+def test_the_result_of_a_job_that_failed_whole_is_its_error(
+    scene: str, tmp_path: Path, client: Any
+) -> None:
+    store = str(tmp_path / "store")
+    with serving(saying(400)) as server:
+        job = daskmr.submit(scene, server.url, store=store, client=client, **OPTIONS)
+        with pytest.raises(JobError, match="no tile succeeded"):
+            job.result(60)
+    with pytest.raises(JobError, match="no tile succeeded") as caught:
+        daskmr.Job(store, "job").result()
+    assert isinstance(caught.value.report, JobReport)
+    assert caught.value.report.reasons == {"HTTP_400": N * N}
+
+
+def test_a_store_without_jobs_has_none(tmp_path: Path) -> None:
+    assert daskmr.list_jobs(str(tmp_path / "none")) == []

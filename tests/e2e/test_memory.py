@@ -9,7 +9,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import daskmr
-from daskmr.testing.scene import Scene
+from daskmr.testing.scene import SyntheticScene
 
 
 class Peak:
@@ -45,7 +45,7 @@ def worker_pids(client: Any) -> list[int]:
 @pytest.mark.timeout(1200)
 def test_an_rgb_image_of_30000_x_30000_runs_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.tif"
-    Scene(size=30_000).write(path)
+    SyntheticScene(size=30_000).write(path)
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=4, host="127.0.0.1", dashboard_address="127.0.0.1:0"

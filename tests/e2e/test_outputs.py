@@ -124,7 +124,7 @@ def test_retry_delivers_what_a_place_has_not_taken(
     s3.create_bucket(Bucket="late")
     job.retry(client=client).wait()
     assert job.status == "SUCCESS"
-    assert [d["is_done"] for d in job.report["deliveries"]] == [True, True]
+    assert [d.is_done for d in job.report.deliveries] == [True, True]
     assert len(records(stream)) == N
     body = s3.get_object(Bucket="late", Key="out/abc.geojson")["Body"].read()
     assert len(json.loads(body)["features"]) == N

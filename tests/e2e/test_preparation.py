@@ -11,9 +11,9 @@ from click.testing import CliRunner
 import daskmr
 from daskmr.cli import cli
 from daskmr.errors import RequestError
-from daskmr.testing.scene import Scene
+from daskmr.testing.scene import SyntheticScene
 
-SCENE = Scene(size=1100, spacing=64)
+SCENE = SyntheticScene(size=1100, spacing=64)
 OPTIONS: dict[str, Any] = {"tile_size": 300, "overlap": 60, "iou": 0.3}
 
 
@@ -64,7 +64,7 @@ def test_another_preparation_is_another_job(scene: str, client: Any, tmp_path: P
 
 def test_a_request_may_ask_for_it(scene: str) -> None:
     from daskmr.core.request import ImageRequest
-    from daskmr.pipeline.requested import jobs
+    from daskmr.planning.from_request import calls_from_request
 
     asked = {
         "jobId": "j",
@@ -72,7 +72,7 @@ def test_a_request_may_ask_for_it(scene: str) -> None:
         "imageProcessor": {"name": "http://127.0.0.1:1", "type": "HTTP_ENDPOINT"},
         "imagePreparation": {"bands": [3, 2, 1], "complexAs": "amplitude", "gsd": 0.5},
     }
-    (job,) = jobs(ImageRequest.from_json(asked), "out")
+    (job,) = calls_from_request(ImageRequest.from_json(asked), "out")
     assert job["prepare"] == {"bands": [3, 2, 1], "complexAs": "amplitude", "gsd": 0.5}
     with pytest.raises(Exception, match=r"imagePreparation.*stretch.*'most'"):
         ImageRequest.from_json({**asked, "imagePreparation": {"stretch": "most"}})

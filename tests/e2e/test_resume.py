@@ -15,12 +15,15 @@ import pytest
 
 import daskmr
 from daskmr.errors import RequestError, SourceChangedError, StoreError
-from daskmr.pipeline.workspace import workspace
+from daskmr.lifecycle.workspace import workspace
+from daskmr.planning.execution import Execution
 from daskmr.store import JobFolder
 from daskmr.testing.images import write_image
-from daskmr.testing.numbered import asked, numbered, write_numbered
+from daskmr.testing.numbered import numbered, requested_tiles, write_numbered
 from daskmr.testing.servers import serving
 
+pytestmark = pytest.mark.worker_errors("Couldn't gather keys")
+"""Whoever fetches results may be killed."""
 N = 16
 OPTIONS: dict[str, Any] = {
     "tile_size": 32, "overlap": 0, "tile_format": "NPY", "merge": "none", "concurrency": 8,
@@ -54,14 +57,14 @@ def test_a_driver_that_is_killed_loses_nothing_and_the_next_one_asks_for_the_res
         )  # fmt: skip
         folder = JobFolder.at(str(store), "job")
         end = time.monotonic() + 60
-        while len(folder.committed()) < 6 and time.monotonic() < end:
+        while len(folder.part_names()) < 6 and time.monotonic() < end:
             time.sleep(0.05)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait(30)
         time.sleep(0.5)
         committed = {
             int(label)
-            for name in folder.committed()
+            for name in folder.part_names()
             for label in folder.parts.read(name).features.label
         }
         n_before = len(server.requests)
@@ -71,7 +74,7 @@ def test_a_driver_that_is_killed_loses_nothing_and_the_next_one_asks_for_the_res
             list(map(str, words)), capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
-        again = asked(server)[n_before:]
+        again = requested_tiles(server)[n_before:]
     assert labels(out / "job.parquet") == list(range(N * N))
     assert not committed & set(again)
     assert sorted(again) == sorted(set(range(N * N)) - committed)
@@ -157,11 +160,16 @@ def test_a_job_that_somebody_runs_is_not_run_twice(
     run = {"model": "flood", "store": str(tmp_path / "s"), "client": client, "job_id": "job"}
     made = daskmr.plan(scene, "flood", tile_size=128, job_id="job")
     with (
-        workspace(made, [], str(tmp_path / "s"), connection=None),
+        workspace(made, kept_in(str(tmp_path / "s")), has_own_workers=False),
         pytest.raises(StoreError, match="is being run by"),
     ):
         daskmr.run(scene, tile_size=128, **run)
     assert daskmr.run(scene, tile_size=128, **run).report.status == "SUCCESS"
+
+
+def kept_in(store: str) -> Execution:
+    """How a job of a store is run."""
+    return Execution(cluster={}, on_progress=lambda _: None, store=store)
 
 
 def told(*words: object) -> Any:
@@ -180,7 +188,7 @@ def test_the_state_of_a_job_is_read_from_the_store_alone(
     store = str(tmp_path / "s")
     daskmr.run(scene, "flood", tile_size=128, store=store, client=client, job_id="done")
     made = daskmr.plan(scene, "flood", tile_size=128, job_id="begun")
-    with workspace(made, [], store, connection=None):
+    with workspace(made, kept_in(store), has_own_workers=False):
         state = told("status", "begun", "--store", store, "--json")
         assert (state["state"], state["n_done"]) == ("IN_PROGRESS", 0)
         assert state["n_tiles"] == made.n_tiles
@@ -210,14 +218,14 @@ def test_a_driver_whose_job_was_taken_over_stops_and_writes_no_result(
     scene: str, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daskmr.store.lease.BEAT_S", 0.1)
-    place = JobFolder.at(str(tmp_path / "s"), "job").place
+    objects = JobFolder.at(str(tmp_path / "s"), "job").objects
 
     def take_over(_progress: object) -> None:
-        held = place.read("lease.json")
+        held = objects.read("lease.json")
         assert held is not None
         other = json.dumps({"owner": "other:1", "epoch": 9, "beat": 0, "nonce": "x"}).encode()
-        while b"other:1" not in held and not place.swap("lease.json", other, seen=held):
-            held = place.read("lease.json") or b""
+        while b"other:1" not in held and not objects.swap("lease.json", other, expected=held):
+            held = objects.read("lease.json") or b""
 
     with (
         serving(numbered(0.05)) as server,
@@ -228,8 +236,8 @@ def test_a_driver_whose_job_was_taken_over_stops_and_writes_no_result(
             client=client, on_progress=take_over, **OPTIONS,
         )  # fmt: skip
     assert list((tmp_path / "out").iterdir()) == []
-    assert place.read("manifest.json") is None
-    assert b"other:1" in (place.read("lease.json") or b"")
+    assert objects.read("manifest.json") is None
+    assert b"other:1" in (objects.read("lease.json") or b"")
 
 
 def test_an_array_cannot_be_kept(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from daskmr.errors import EncodeError, RequestError
 from daskmr.geolocate import pick
 from daskmr.geolocate.base import Points, SensorModel
 from daskmr.image.base import Source
+from daskmr.models._tiles import read_tile
 from daskmr.testing.contracts_encode import image, noise
 from daskmr.testing.contracts_geolocate import SAR_SIZE, sicd_xml, sidd_xml
 from daskmr.testing.servers import EMPTY, saying, serving
@@ -140,6 +141,8 @@ def test_a_tile_of_sicd_is_sicd(tmp_path: Path, kind: str, dtype: str) -> None:
     tile, source = opened(payload, tmp_path / "tile.ntf")
     whole = Window(row=0, col=0, height=WINDOW.height, width=WINDOW.width)
     np.testing.assert_array_equal(source.read(whole), pixels)
+    np.testing.assert_array_equal(daskmr.open_image(str(tmp_path / "tile.ntf")).data, pixels)
+    np.testing.assert_array_equal(read_tile(payload), pixels)
     assert off_px(info, tile, WINDOW) < 1e-3
     assert len(payload) <= encoder("NITF", "NONE").payload_bytes(info, Size(height=48, width=64))
 

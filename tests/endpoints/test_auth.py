@@ -7,11 +7,11 @@ import dask
 import pytest
 from pydantic import SecretStr
 
-from daskmr.endpoints._auth import ApiKey, Basic, Bearer, auth_of
+from daskmr.endpoints._auth import ApiKey, Basic, Bearer, parse_auth
 from daskmr.endpoints.http import HttpEndpoint
 from daskmr.errors import RequestError
-from daskmr.pipeline.capacity import hints
-from daskmr.pipeline.settings import Settings
+from daskmr.planning.endpoint_options import endpoint_hints
+from daskmr.planning.settings import Settings
 from daskmr.testing.contracts_endpoints import invoke_once
 from daskmr.testing.servers import EMPTY, saying, serving
 
@@ -29,7 +29,7 @@ SECRET = "canary-3f9a"  # noqa: S105 - a canary
 )
 def test_each_kind_is_sent_with_every_tile(said: dict[str, str], header: str, value: str) -> None:
     with serving(saying(EMPTY)) as server:
-        invoke_once(HttpEndpoint(url=server.url, auth=auth_of(said, place="x")))
+        invoke_once(HttpEndpoint(url=server.url, auth=parse_auth(said, place="x")))
     assert server.requests[0][0][header] == value
 
 
@@ -38,7 +38,7 @@ def test_each_kind_is_sent_with_every_tile(said: dict[str, str], header: str, va
 )
 def test_what_is_none_of_them_is_refused_without_its_values(said: dict[str, str]) -> None:
     with pytest.raises(RequestError, match=r"daskmr\.auth") as caught:
-        auth_of(dict.fromkeys(said, SECRET), place="daskmr.auth")
+        parse_auth(dict.fromkeys(said, SECRET), place="daskmr.auth")
     assert SECRET not in str(caught.value)
 
 
@@ -60,7 +60,7 @@ def test_no_secret_shows_and_all_travel(auth: Any) -> None:
 
 def found(url: str, configured: dict[str, Any]) -> Any:
     with dask.config.set({"daskmr.auth": configured}):
-        return hints(url, Settings.of({})).auth
+        return endpoint_hints(url, Settings.of({})).auth
 
 
 def test_the_configuration_is_asked_by_origin() -> None:
@@ -79,7 +79,7 @@ def test_the_configuration_is_asked_by_origin() -> None:
 
 
 def test_an_entry_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(RequestError, match=r"daskmr\.auth: https://a: not a mapping"):
+    with pytest.raises(RequestError, match=r"daskmr\.auth\.https://a: Input should be"):
         found("https://a/", {"https://a": SECRET})
     with pytest.raises(RequestError, match="none of bearer") as caught:
         found("https://a/", {"https://a": {"bear": SECRET}})

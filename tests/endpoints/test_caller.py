@@ -52,7 +52,7 @@ def test_all_threads_share_one_limiter() -> None:
     def begun(_: int) -> tuple[int, int]:
         with Caller(endpoint, Terms(job="x", capacity=3, share=3)) as caller:
             together.wait(20)
-            found = id(caller._line.limiter), caller.limit
+            found = id(caller._channel.limiter), caller.limit
             together.wait(20)
             return found
 
@@ -90,7 +90,7 @@ import time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 held = ask(b"held")
 with begin() as caller:
-    while not caller._line.limiter.in_flight:
+    while not caller._channel.limiter.in_flight:
         time.sleep(0.01)
 child = os.fork()
 if child == 0:
@@ -192,7 +192,7 @@ class Scaling(Renewing):
 def test_an_endpoint_that_scales_is_followed_while_jobs_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("daskmr.endpoints.caller.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("daskmr.endpoints.caller.CAPACITY_EVERY_S", 0.05)
     endpoint = Scaling(name="scaling")
     with Caller(endpoint, Terms(job="x", capacity=4, share=2, target=1.0)) as caller:
         assert caller.limit == 2

@@ -21,6 +21,7 @@ from daskmr.errors import (
     PermanentError,
     RequestError,
     TransientError,
+    UnknownNameError,
     UnreachableError,
 )
 from daskmr.testing.contracts_endpoints import PostingContract, invoke_once
@@ -217,7 +218,7 @@ def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_shakes_hands_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daskmr.endpoints._wire.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("daskmr.endpoints._transport.CONNECT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = HttpEndpoint(url=f"https://127.0.0.1:{mute.getsockname()[1]}/")
         with pytest.raises(UnreachableError, match=r"no answer within 0\.2 s"):
@@ -259,7 +260,7 @@ def test_redirects_are_not_followed() -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daskmr.endpoints._wire.MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr("daskmr.endpoints._transport.MAX_RESPONSE_BYTES", 1000)
     with serving(saying(b" " * 1001)) as server, pytest.raises(BadResponseError) as caught:
         invoke_once(HttpEndpoint(url=server.url))
     assert caught.value.reason == "TOO_LARGE"
@@ -340,3 +341,19 @@ def test_what_is_no_plain_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://[::1]:8080/a%20b?c=d", "https://a_b.c-d.example./"])
 def test_a_plain_url_is_taken_as_it_is(url: str) -> None:
     assert HttpEndpoint(url=url).url == url
+
+
+def test_an_unknown_scheme_is_refused_with_every_known_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "calls-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: calls\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[daskmr.endpoint]\ngrpc = calls:Endpoint\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UnknownNameError) as caught:
+        choose("ftp://host/model")
+    assert str(caught.value) == (
+        "model: 'ftp://host/model': unknown scheme 'ftp'; known: http://, https://, grpc://, "
+        "sagemaker://, sagemaker-async://"
+    )

@@ -300,13 +300,13 @@ def test_a_model_in_process_takes_no_options_of_an_endpoint() -> None:
 
 ALONE = """
 import sys, time
-from daskmr.endpoints._turns import in_turn
+from daskmr.endpoints._locks import model_lock
 
 class Model:
     process_safe = False
 
 for _ in range(20):
-    with in_turn("alone", Model()):
+    with model_lock("alone", Model()):
         print("in", flush=True)
         time.sleep(0.002)
         print("out", flush=True)

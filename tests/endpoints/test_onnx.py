@@ -22,9 +22,9 @@ from daskmr.core.boxes import area, iou, polygons
 from daskmr.core.grid import Size
 from daskmr.decode.answers import decode
 from daskmr.endpoints import Hints, choose
-from daskmr.endpoints._boxes import Rules, answer
+from daskmr.endpoints._boxes import DecodeOptions, decode_outputs
 from daskmr.endpoints.base import LocalModel
-from daskmr.endpoints.onnx import OnnxModel, _session
+from daskmr.endpoints.onnx import OnnxModel, _start_session
 from daskmr.errors import PermanentError, RequestError
 
 onnx = pytest.importorskip("onnx")
@@ -302,7 +302,7 @@ def test_oriented_boxes_are_polygons(make: Make) -> None:
 
 def test_an_angle_turns_clockwise_as_seen() -> None:
     row = np.array([[40, 30, 20, 1, 0.9, pi / 6]])
-    found = answer("yolo_obb", {"rows": row}, rules(classes=("a",)))
+    found = decode_outputs("yolo_obb", {"rows": row}, rules(classes=("a",)))
     corners = shapely.get_coordinates(found.geometry.to_numpy())
     right = corners[corners[:, 0].argmax()]
     assert right[1] > 30 + 4  # y is down: the right end lies lower
@@ -356,7 +356,7 @@ def test_masks_are_cut_to_the_tile(make: Make, dtype: str) -> None:
         model.detect(tile_of(height=30))
 
 
-def rules(**changed: Any) -> Rules:
+def rules(**changed: Any) -> DecodeOptions:
     plain: dict[str, Any] = {
         "height": 64,
         "width": 96,
@@ -367,7 +367,7 @@ def rules(**changed: Any) -> Rules:
         "max_detections": 1000,
         "classes": ("a", "b"),
     }
-    return Rules(**(plain | changed))
+    return DecodeOptions(**(plain | changed))
 
 
 DETECTIONS = st.lists(
@@ -397,13 +397,13 @@ def test_what_is_left_out_overlaps_a_better_one_that_is_kept(
     every = np.hstack([values[:, :2] - half, values[:, :2] + half])
     if turned:  # by nothing: polygons that are boxes
         given_rows = np.hstack([values, np.zeros((len(values), 1))])
-        table = answer("yolo_obb", {"rows": pad(given_rows, 7)}, allowed)
+        table = decode_outputs("yolo_obb", {"rows": pad(given_rows, 7)}, allowed)
         scores = table["score"].to_numpy()
         assert shapely.area(table.geometry.to_numpy()) == pytest.approx(
             area(every[np.isin(values[:, 4], scores)])[::-1]
         )
     else:
-        scores = answer("yolo", {"rows": pad(values, 6)}, allowed)["scores"]
+        scores = decode_outputs("yolo", {"rows": pad(values, 6)}, allowed)["scores"]
     kept = np.isin(values[:, 4], scores)
     assert kept.sum() == len(scores)
     for index in range(len(every)):
@@ -430,15 +430,15 @@ def pad(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 def test_a_tile_without_detections_is_read(
     convention: str, outputs: Mapping[str, NDArray[Any]]
 ) -> None:
-    found = decode(answer(convention, outputs, rules()), tile=Size(height=64, width=96))
+    found = decode(decode_outputs(convention, outputs, rules()), tile=Size(height=64, width=96))
     assert (len(found), sum(found.dropped.values())) == (0, 0)
 
 
 def test_boxes_as_polygons_lie_where_the_boxes_do() -> None:
     values = pad(yolo_rows().astype(np.float64), 6)
-    plain = answer("yolo", {"rows": values}, rules(height=100, width=150))
+    plain = decode_outputs("yolo", {"rows": values}, rules(height=100, width=150))
     turned = np.hstack([values, np.zeros((len(values), 1))])
-    table = answer("yolo_obb", {"rows": pad(turned, 7)}, rules(height=100, width=150))
+    table = decode_outputs("yolo_obb", {"rows": pad(turned, 7)}, rules(height=100, width=150))
     assert table["label"].tolist() == plain["labels"]
     assert shapely.equals(table.geometry.to_numpy(), polygons(plain["boxes"])).all()
 
@@ -600,7 +600,7 @@ def test_it_is_a_local_model_and_plain_data(
 
 
 def test_many_threads_open_the_model_once(make: Make) -> None:
-    before = _session.cache_info().misses
+    before = _start_session.cache_info().misses
     model = rows_model(make)
     tiles = [as_tile((0, 0, n % 5 + 1, 1, 0.5, n)) for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
@@ -608,7 +608,7 @@ def test_many_threads_open_the_model_once(make: Make) -> None:
     assert [one["labels"] for one in said] == [[n] for n in range(40)]
     other = OnnxModel(path=model.path, scale=1.0, score_threshold=0.9)
     assert other.detect(tiles[0])["labels"] == []
-    assert _session.cache_info().misses == before + 1
+    assert _start_session.cache_info().misses == before + 1
 
 
 def test_a_model_that_was_replaced_is_read_again(make: Make) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daskmr.endpoints._retry import MAX_WAIT_S, delay_s
@@ -62,6 +62,9 @@ def test_what_a_busy_endpoint_asked_for_travels_too() -> None:
 
 
 @given(st.text() | st.from_regex(r"\w{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ([+-]\d+|GMT)"))
+@example("0\x1f")
+@example(" 7\t")
+@example("²")
 def test_whatever_retry_after_says_is_seconds_or_nothing(header: str) -> None:
     found = retry_after_s(header)
     assert found is None or found >= 0

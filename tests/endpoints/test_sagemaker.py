@@ -13,9 +13,9 @@ import pytest
 from daskmr import aws
 from daskmr.core.wire import Answer
 from daskmr.endpoints import Hints, choose
-from daskmr.endpoints._wire import Response, close_sessions
+from daskmr.endpoints._transport import Response
 from daskmr.endpoints.base import ControlPlane, Endpoint, Refreshing
-from daskmr.endpoints.sagemaker import PARAMETERS, SageMakerEndpoint, fault_of
+from daskmr.endpoints.sagemaker import PARAMETERS, SageMakerEndpoint, invocation_error
 from daskmr.errors import (
     AuthError,
     CapacityError,
@@ -51,7 +51,7 @@ def asked(endpoint: SageMakerEndpoint, payload: bytes | None = None) -> Answer:
                 tile() if payload is None else payload, content_type="application/x-npy"
             )
         finally:
-            await close_sessions()
+            await endpoint.close()
 
     return asyncio.run(attempt())
 
@@ -290,7 +290,7 @@ def test_each_error_of_the_service_has_its_class(
     status: int, code: str, said: dict[str, Any], kind: type[EndpointError], reason: str
 ) -> None:
     response = Response(status, {"x-amzn-ErrorType": code}, json.dumps(said).encode())
-    error = fault_of(response, "x")
+    error = invocation_error(response, "x")
     assert type(error) is kind
     assert error.reason == reason
 

@@ -12,10 +12,9 @@ import pytest
 from daskmr import aws
 from daskmr.core.wire import Answer
 from daskmr.endpoints import Hints, choose
-from daskmr.endpoints._wire import close_sessions
 from daskmr.endpoints.sagemaker_async import SageMakerAsyncEndpoint
 from daskmr.errors import PermanentError, RequestError, SilentError
-from daskmr.testing.contracts_endpoints import EndpointContract
+from daskmr.testing.contracts_endpoints import UrlEndpointContract
 from daskmr.testing.gateway import Gateway, VariantSpec, create_endpoint
 
 CENTERPOINT = (("CustomAttributes", "model_selection=centerpoint"),)
@@ -42,7 +41,7 @@ def asked(endpoint: SageMakerAsyncEndpoint, payload: bytes) -> Answer:
         try:
             return await endpoint.invoke(payload, content_type="application/x-npy")
         finally:
-            await close_sessions()
+            await endpoint.close()
 
     return asyncio.run(attempt())
 
@@ -106,7 +105,7 @@ def test_it_is_named_by_its_scheme() -> None:
         choose("sagemaker-async://x")
 
 
-class TestSageMakerAsyncEndpoint(EndpointContract):
+class TestSageMakerAsyncEndpoint(UrlEndpointContract):
     @pytest.fixture(autouse=True)
     def _environment(self, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         self.patch = monkeypatch

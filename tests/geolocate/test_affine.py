@@ -137,10 +137,12 @@ def test_the_earth_is_told_by_its_size(crs: str, *, expected: bool) -> None:
 def test_utm_agrees_with_pyproj(points: list[tuple[float, float]]) -> None:
     pixels = np.array(points)
     utm = pyproj.Proj(proj="utm", zone=31, ellps="WGS84")
-    lon, lat = utm(600_000 + 0.5 * pixels[:, 0], 5_000_000 - 0.5 * pixels[:, 1], inverse=True)
+    east, north = 600_000 + 0.5 * pixels[:, 0], 5_000_000 - 0.5 * pixels[:, 1]
+    lon, lat = utm(east.tolist(), north.tolist(), inverse=True)
     model = AffineModel(transform=UTM, crs="EPSG:32631")
     world = model.to_world(pixels)
-    np.testing.assert_allclose(world, np.stack([lon, lat, 0 * lon], axis=1), rtol=0, atol=1e-11)
+    flat = np.zeros(len(lon))
+    np.testing.assert_allclose(world, np.stack([lon, lat, flat], axis=1), rtol=0, atol=1e-11)
 
 
 def test_another_datum_is_brought_to_wgs_84() -> None:

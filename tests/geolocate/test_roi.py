@@ -5,11 +5,11 @@ from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.grid import Size
 from daskmr.errors import RequestError
-from daskmr.geolocate._terrain import LevelModel
 from daskmr.geolocate.affine import AffineModel
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.rpc import RpcModel
 from daskmr.geolocate.table import roi_to_pixels
+from daskmr.geolocate.terrain.models import LevelModel
 from daskmr.testing.contracts_geolocate import SCENE_RPCS
 
 PIXEL = 4.487879136029412e-06

@@ -14,9 +14,9 @@ from numpy.polynomial import polynomial as npp
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.geolocate import on_terrain, pick
-from daskmr.geolocate._markup import Branch
-from daskmr.geolocate._radar import Radar
 from daskmr.geolocate.base import Points, SensorModel
+from daskmr.geolocate.radar.metadata_xml import Branch
+from daskmr.geolocate.radar.projection import Radar
 from daskmr.geolocate.sicd import SicdModel, radar
 from daskmr.testing.contracts_geolocate import (
     SAR_CENTRE,
@@ -200,7 +200,7 @@ def test_radar_meets_the_terrain(tmp_path: Path) -> None:
     hills = (500 + 80 * np.sin(x) * np.cos(y)).astype(np.float32)[None]
     transform = (1 / 2400, 0.0, 11.975, 0.0, -1 / 2400, 48.02)
     path = str(write_image(tmp_path / "dem.tif", hills, crs="EPSG:4326", transform=transform))
-    terrain = on_terrain(model("RGZERO"), INFO, path, geoid=None, opened=rasterio.open)
+    terrain = on_terrain(model("RGZERO"), INFO, path, geoid=None, open_raster=rasterio.open)
     pixels = np.random.default_rng(0).uniform(0, 1, (400, 2)) * SAR_SIZE
     world = terrain.to_world(pixels)
     assert np.ptp(world[:, 2]) > 100
@@ -220,6 +220,10 @@ def test_radar_meets_the_terrain(tmp_path: Path) -> None:
         ("<SS>0.8<", "<SS>wide<", "SICD with 'wide' for Grid/Row/SS"),
         ('exponent2="1"', 'exponent2="33"', "SICD with a power '33' in Grid/TimeCOAPoly"),
         ('exponent2="1"', 'exponent2="-1"', "SICD with a power '-1' in Grid/TimeCOAPoly"),
+        ('exponent2="1"', 'exponent2="²"', "SICD with a power '²' in Grid/TimeCOAPoly"),
+        pytest.param(
+            'exponent2="1"', f'exponent2="{"1" * 5000}"', "SICD with a power '111", id="digits"
+        ),
         ("<X><Coef", "<X></X><X><Coef", "SICD without coefficients in Position/ARPPoly/X"),
         ("</SICD>", "", "SICD that is broken"),
         ("<SICD", '<!DOCTYPE a [<!ENTITY b "c">]><SICD', "SICD with declarations of its own"),

@@ -12,10 +12,10 @@ from numpy.polynomial import polynomial as npp
 
 from daskmr.core.imagery import ImageInfo
 from daskmr.geolocate import pick
-from daskmr.geolocate._markup import Branch
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.chip import ChippedModel
 from daskmr.geolocate.corners import CornersModel
+from daskmr.geolocate.radar.metadata_xml import Branch
 from daskmr.geolocate.sicd import SicdModel, radar
 from daskmr.geolocate.sidd import SiddModel, chip
 from daskmr.testing.contracts_geolocate import (
@@ -220,7 +220,7 @@ def test_published_points(imagery: Path) -> None:  # S5
 
 def test_a_product_was_seen_when_its_source_was(imagery: Path) -> None:
     """The same collection as SICD and SIDD: the same place was seen at the same time."""
-    from daskmr.geolocate._grids import evaluate2
+    from daskmr.geolocate.radar.pixel_grids import evaluate2
     from daskmr.image import open_image
 
     product, _ = pick(open_image(imagery / "sidd" / "cropped_sidd.nitf").info)

@@ -18,11 +18,11 @@ from rasterio.transform import RPCTransformer
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import RequestError
 from daskmr.geolocate import on_terrain
-from daskmr.geolocate._elevation import HeightGrid, cut
-from daskmr.geolocate._terrain import LevelModel, TerrainModel
 from daskmr.geolocate.affine import AffineModel
 from daskmr.geolocate.base import Points, SensorModel
 from daskmr.geolocate.rpc import RpcModel
+from daskmr.geolocate.terrain.height_grid import HeightGrid, cut
+from daskmr.geolocate.terrain.models import LevelModel, TerrainModel
 from daskmr.testing.contracts_geolocate import SCENE_RPCS, SensorModelContract
 from daskmr.testing.images import write_image
 
@@ -76,7 +76,7 @@ def terrain(mountains: str) -> TerrainModel:
 
 
 def over(path: str, *, geoid: str | None = None) -> TerrainModel:
-    model = on_terrain(SCENE, INFO, path, geoid=geoid, opened=rasterio.open)
+    model = on_terrain(SCENE, INFO, path, geoid=geoid, open_raster=rasterio.open)
     assert isinstance(model, TerrainModel)
     return model
 
@@ -106,11 +106,11 @@ class TestTerrain(Placed):
 
 class TestLevel(Placed):
     def make(self) -> SensorModel:
-        return on_terrain(SCENE, INFO, 1500.0, geoid=None, opened=rasterio.open)
+        return on_terrain(SCENE, INFO, 1500.0, geoid=None, open_raster=rasterio.open)
 
 
 def test_a_level_replaces_the_height_of_the_model() -> None:
-    model = on_terrain(SCENE, INFO, 1500, geoid=None, opened=rasterio.open)
+    model = on_terrain(SCENE, INFO, 1500, geoid=None, open_raster=rasterio.open)
     assert model == LevelModel(model=SCENE, height=1500.0)
     pixels = everywhere(10)
     np.testing.assert_array_equal(
@@ -160,7 +160,9 @@ def test_a_model_without_parallax_only_gets_heights(mountains: str) -> None:
         url="a", height=500, width=500, bands=1, dtype="uint8", driver="GTiff", crs="EPSG:4326"
     )
     pixels = np.random.default_rng(0).uniform(0, 500, (100, 2))
-    world = on_terrain(model, info, mountains, geoid=None, opened=rasterio.open).to_world(pixels)
+    world = on_terrain(model, info, mountains, geoid=None, open_raster=rasterio.open).to_world(
+        pixels
+    )
     np.testing.assert_array_equal(world[:, :2], model.to_world(pixels)[:, :2])
     np.testing.assert_allclose(world[:, 2], hills(*world[:, :2].T), rtol=0, atol=3)
 
@@ -334,7 +336,7 @@ def test_cliffs_are_met_where_the_ray_comes_down_first(tmp_path: Path) -> None:
     lon, _ = cells()
     heights = np.where((lon > 121.57) & (lon < 121.6), 900.0, 100.0)
     path = write_heights(tmp_path / "wall.tif", heights)
-    terrain = on_terrain(model, INFO, path, geoid=None, opened=rasterio.open)
+    terrain = on_terrain(model, INFO, path, geoid=None, open_raster=rasterio.open)
     assert isinstance(terrain, TerrainModel)
     row = np.stack([np.linspace(3000, 7000, 400), np.full(400, 2600.0)], axis=1)
     world = terrain.to_world(row)
@@ -353,6 +355,6 @@ def test_cliffs_are_met_where_the_ray_comes_down_first(tmp_path: Path) -> None:
 
 def test_a_piece_is_cut_with_a_margin(mountains: str) -> None:
     ground = np.array([[121.5, 25.0], [121.51, 24.99], [np.nan, np.nan]])
-    grid = cut(mountains, ground, geoid=None, opened=rasterio.open)
+    grid = cut(mountains, ground, geoid=None, open_raster=rasterio.open)
     assert 20 <= min(grid.heights.shape) <= max(grid.heights.shape) <= 30
     np.testing.assert_allclose(grid.at(ground[:2]), hills(*ground[:2].T), rtol=0, atol=3)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmr.errors import RequestError
-from daskmr.geolocate._elevation import HeightGrid, cut
-from daskmr.geolocate._tiles import is_tiled, tiles
 from daskmr.geolocate.base import Points
+from daskmr.geolocate.terrain.dem_tiles import is_tiled, tiles
+from daskmr.geolocate.terrain.height_grid import HeightGrid, cut
 from daskmr.testing.images import write_image
 
 CELL = 1 / 60
@@ -37,7 +37,7 @@ def write_tile(folder: Path, lon: int, lat: int, *, name: str = "", cell: float 
 
 
 def joined(path: Path | str, ground: list[tuple[float, float]]) -> HeightGrid:
-    return cut(str(path), np.array(ground), geoid=None, opened=rasterio.open)
+    return cut(str(path), np.array(ground), geoid=None, open_raster=rasterio.open)
 
 
 @pytest.fixture(scope="module")

@@ -308,8 +308,11 @@ def test_blocka_in_seconds_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(ground[0], (121 + 29 / 60, 24 + 50 / 60 + 0.0001), atol=1e-12)
 
 
-def test_blocka_of_a_part_of_the_lines_is_no_corner_of_the_image(tmp_path: Path) -> None:
-    options = {"ICORDS": "G", "IGEOLO": IGEOLO} | BLOCKA | {"BLOCKA_L_LINES_01": "20"}
+@pytest.mark.parametrize("lines", ["20", "4²", "4\x1f"])
+def test_blocka_of_a_part_of_the_lines_is_no_corner_of_the_image(
+    tmp_path: Path, lines: str
+) -> None:
+    options = {"ICORDS": "G", "IGEOLO": IGEOLO} | BLOCKA | {"BLOCKA_L_LINES_01": lines}
     assert corners_of(write(tmp_path / "a.ntf", options=options))[0] == "IGEOLO"
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmr.core.boxes import polygons
-from daskmr.core.cuts import MERGED_FROM, cuts, flagged
 from daskmr.core.features import boxes, table
 from daskmr.core.grid import Size, TileGrid, Window
+from daskmr.core.truncation import MERGED_FROM, cuts, flag_cuts
 from daskmr.merge.edge_aware import EdgeAware
 from daskmr.merge.nms import Nms
 from daskmr.testing.contracts_merge import MergeContract, crowd, ids
@@ -63,7 +63,7 @@ def seen(objects: object, tiles: TileGrid, *, least: float = 0.3) -> gpd.GeoData
         "answer_index": i,
         "feature_id": [f"{a:016x}{b:016x}" for a, b in zip(i, j, strict=True)],
     }
-    return flagged(table(polygons(found), found, columns), tiles, None)
+    return flag_cuts(table(polygons(found), found, columns), tiles, None)
 
 
 def whole(objects: object, overlap: int) -> list[list[float]]:
@@ -159,7 +159,7 @@ def test_pieces_of_oriented_boxes_agree_by_what_both_tiles_see(turn: float) -> N
     columns["answer_index"] = list(range(len(shapes)))
     columns["feature_id"] = [f"{i:032x}" for i in range(len(shapes))]
     geometry = np.array(shapes, dtype=object)
-    rows = flagged(table(geometry, shapely.bounds(geometry), columns), tiles, None)
+    rows = flag_cuts(table(geometry, shapely.bounds(geometry), columns), tiles, None)
     assert len(rows) > 2
     after = EdgeAware()(rows)
     assert len(after) == 2

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from daskmr.core.boxes import Boxes, iou, polygons
 from daskmr.merge import _greedy, _neighbours
 from daskmr.merge._greedy import Scene
-from daskmr.merge._shapes import Shapes, widened
+from daskmr.merge._shapes import Shapes, widen
 
 
 def plain(found: Boxes, threshold: float, group: NDArray[np.int64]) -> list[int]:
     """The ten-line form: from best to worst, keep what no kept box overlaps too much."""
     kept: list[int] = []
-    found = widened(found)
+    found = widen(found)
     for i in range(len(found)):
         rivals = [j for j in kept if group[j] == group[i]]
         same = np.repeat(found[i : i + 1], len(rivals), axis=0)

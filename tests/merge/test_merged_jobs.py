@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import daskmr
-from daskmr.core.cuts import LEFT, RIGHT, sides
 from daskmr.core.request import ImageRequest
+from daskmr.core.truncation import LEFT, RIGHT, sides
 from daskmr.errors import RequestError
-from daskmr.pipeline.requested import jobs
+from daskmr.planning.from_request import calls_from_request
 from daskmr.testing.images import write_image
 
 OBJECTS = [[20, 20, 50, 40], [85, 120, 95, 130], [60, 200, 230, 215], [150, 60, 172, 90]]
@@ -129,7 +129,7 @@ def test_requests_bring_their_algorithm_with_them(scene: str) -> None:
             "postProcessing": [{"step": "FEATURE_DISTILLATION", "algorithm": algorithm}],
         }
     )
-    (job,) = jobs(request, "out")
+    (job,) = calls_from_request(request, "out")
     assert (job["merge"], job["iou"]) == ("SOFT_NMS", 0.75)
     assert job["merge_options"] == {
         "sigma": 0.3, "skip_box_threshold": 0.0001, "score_threshold": 0.2,

@@ -7,8 +7,8 @@ import pytest
 import shapely
 
 from daskmr.core.boxes import polygons
-from daskmr.core.cuts import CUT, LEFT, MERGED_FROM, RIGHT, TOP, cuts
 from daskmr.core.features import boxes
+from daskmr.core.truncation import CUT, LEFT, MERGED_FROM, RIGHT, TOP, cuts
 from daskmr.merge.nmm import Nmm
 from daskmr.merge.nms import Nms
 from daskmr.testing.contracts_merge import MergeContract, crowd, ids, table

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daskmr.core.features import boxes, table
 from daskmr.merge._ranking import ranking
-from daskmr.merge._shapes import Shapes, widened
+from daskmr.merge._shapes import Shapes, widen
 from daskmr.merge.edge_aware import EdgeAware
 from daskmr.merge.nms import Nms
 from daskmr.testing.contracts_merge import crowd, ids
@@ -25,7 +25,7 @@ def shapes_of(rows: gpd.GeoDataFrame, metric: Literal["iou", "ios"] = "iou") -> 
 def solid(rows: gpd.GeoDataFrame) -> list[Any]:
     """What rows are compared as, one by one."""
     found = []
-    for shape, box in zip(rows.geometry, widened(boxes(rows)), strict=True):
+    for shape, box in zip(rows.geometry, widen(boxes(rows)), strict=True):
         whole = shapely.make_valid(shape, method="structure", keep_collapsed=False)
         found.append(whole if whole.area > 0 else shapely.box(*box))
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from daskmr.core.features import boxes
 from daskmr.errors import RequestError
 from daskmr.merge import _decay, merger
-from daskmr.merge._decay import decayed
+from daskmr.merge._decay import decay
 from daskmr.merge.soft_nms import SoftNms
 from daskmr.testing.contracts_merge import MergeContract, ids, table
 
@@ -129,7 +129,7 @@ def test_many_at_a_time_is_the_plain_loop(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_decay, "_ROUNDS", rounds)
         pairs = one[shuffled], other[shuffled]
-        left = decayed(raw, pairs, weight[shuffled], least=least)
+        left = decay(raw, pairs, weight[shuffled], least=least)
     expected = plain(raw, weights, least)
     assert (left > least).tolist() == (expected > least).tolist()
     assert left[left > least].tolist() == expected[expected > least].tolist()

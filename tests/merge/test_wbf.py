@@ -7,8 +7,8 @@ import pytest
 import shapely
 
 from daskmr.core.boxes import polygons
-from daskmr.core.cuts import MERGED_FROM
 from daskmr.core.features import boxes
+from daskmr.core.truncation import MERGED_FROM
 from daskmr.merge.nms import Nms
 from daskmr.merge.wbf import Wbf
 from daskmr.testing.contracts_merge import MergeContract, crowd, ids, table

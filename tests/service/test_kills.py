@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from daskmr.testing.chaos.listening import ListenerKills
-from daskmr.testing.chaos.processes import Service
+from tests.chaos.listening import ListenerKills
+from tests.chaos.processes import Service
 from tests.service.conftest import World, stop, until
 
 pytestmark = pytest.mark.services
 
 
 def test_killed_listeners_lose_no_request_and_bury_no_good_one(tmp_path: Path) -> None:
-    with Service("daskmr.testing.chaos.bucket") as aws:
+    with Service("tests.chaos.bucket") as aws:
         found = ListenerKills(tmp_path, aws.url, n_messages=12, n_kills=2, seed=3).run()
     assert found["requests"] > 8
     zeros = ("left", "lost", "wrong", "good_buried", "bad_not_buried")

@@ -18,8 +18,9 @@ from daskmr import aws
 from daskmr.errors import SinkError
 from daskmr.sinks import STREAMS, kinesis
 from daskmr.sinks.base import Sent, Whole
-from daskmr.sinks.kinesis import MOST_BYTES, MOST_RECORD_BYTES, MOST_RECORDS, Kinesis
+from daskmr.sinks.kinesis import MAX_BYTES, MAX_RECORD_BYTES, MAX_RECORDS, Kinesis
 from daskmr.testing.contracts_sinks import PROVENANCE, SHAPES, Batches, results
+from daskmr.testing.contracts_streams import StreamContract
 from daskmr.testing.servers import serving
 
 
@@ -62,8 +63,8 @@ def standing(monkeypatch: pytest.MonkeyPatch, refuses: Any) -> Iterator[Stand]:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "test")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        monkeypatch.setattr(kinesis, "_FIRST_PAUSE_S", 0.001)
-        monkeypatch.setattr(kinesis, "_LONGEST_PAUSE_S", 0.005)
+        monkeypatch.setattr(kinesis, "_MIN_PAUSE_S", 0.001)
+        monkeypatch.setattr(kinesis, "_MAX_PAUSE_S", 0.005)
         aws.close()
         yield stand
         aws.close()
@@ -75,6 +76,30 @@ def never(_number: int, _key: str) -> str:
 
 def table(n: int) -> Any:
     return results(SHAPES * (n // len(SHAPES)))
+
+
+class TestKinesis(StreamContract):
+    @pytest.fixture(autouse=True)
+    def _stand(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(kinesis, "_PATIENCE_S", 0.05)
+        self.is_refused = False
+        with standing(monkeypatch, self._refuses) as self.stand:
+            yield
+
+    def _refuses(self, _number: int, _key: str) -> str:
+        return "ProvisionedThroughputExceededException" if self.is_refused else ""
+
+    def make(self) -> Kinesis:
+        return Kinesis(stream="stream")
+
+    def make_refused(self) -> Kinesis:
+        self.is_refused = True
+        return self.make()
+
+    def received(self) -> list[str]:
+        keys = list(self.stand.taken.elements())
+        self.stand.taken.clear()
+        return keys
 
 
 def test_each_feature_is_a_record_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +133,7 @@ def test_calls_hold_no_more_bytes_than_allowed(monkeypatch: pytest.MonkeyPatch) 
     with standing(monkeypatch, never) as stand:
         Kinesis(stream="stream").send(Whole(many), PROVENANCE)
     sizes = [sum(len(key) + len(data) for key, data in records) for records in stand.calls]
-    assert max(sizes) <= MOST_BYTES
+    assert max(sizes) <= MAX_BYTES
     assert [len(records) for records in stand.calls] == [13, 13, 13, 1]
     assert len(stand.taken) == 40
 
@@ -162,7 +187,7 @@ def test_features_arrive_in_a_real_stream_and_large_ones_in_a_bucket(
     name = f"stream-{uuid.uuid4().hex}"
     client.create_stream(StreamName=name, ShardCount=2)
     many = table(10)
-    many.loc[4, "properties"] = json.dumps({"text": "x" * MOST_RECORD_BYTES})
+    many.loc[4, "properties"] = json.dumps({"text": "x" * MAX_RECORD_BYTES})
     sent = Kinesis(stream=name, spill="s3://bucket/spilled").send(Whole(many), PROVENANCE)
     assert sent == Sent(n_sent=10, n_spilled=1)
     found, used = {}, set()
@@ -178,7 +203,7 @@ def test_features_arrive_in_a_real_stream_and_large_ones_in_a_bucket(
     assert pointer.startswith("s3://bucket/spilled/")
     body = s3.get_object(Bucket="bucket", Key=pointer.removeprefix("s3://bucket/"))["Body"].read()
     (feature,) = json.loads(body)["features"]
-    assert (feature["id"], len(feature["properties"]["text"])) == (f"{4:032x}", MOST_RECORD_BYTES)
+    assert (feature["id"], len(feature["properties"]["text"])) == (f"{4:032x}", MAX_RECORD_BYTES)
     with pytest.raises(SinkError, match="1 of 10 features were not sent: they are larger"):
         Kinesis(stream=name).send(Whole(many), PROVENANCE)
     aws.close()
@@ -187,6 +212,6 @@ def test_features_arrive_in_a_real_stream_and_large_ones_in_a_bucket(
 def test_options_are_those_of_requests() -> None:
     made = STREAMS.build("kinesis", {"stream": "s", "batchSize": 10})
     assert made == Kinesis(stream="s", batch_size=10)
-    assert MOST_RECORDS == 500
+    assert MAX_RECORDS == 500
     with pytest.raises(ValidationError):
         Kinesis(stream="s", batch_size=0)

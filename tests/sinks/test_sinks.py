@@ -242,6 +242,20 @@ def test_a_format_that_fails_leaves_nothing_and_spoils_nothing(tmp_path: Path) -
     assert (tmp_path / "job-1.geojson").read_text() == "an older result"
 
 
+def test_a_fault_of_code_is_not_reported_as_a_refusal_of_the_disk(tmp_path: Path) -> None:
+    table = results().drop(columns="tile_col")
+    with pytest.raises(KeyError, match="tile_col"):
+        write(table, str(tmp_path), ["geojson"], provenance=PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_of_no_known_kind_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        SinkError, match=r"^nosuch://x/job-1\.geojson: cannot be written: ValueError"
+    ):
+        write(results(), "nosuch://x", ["geojson"], provenance=PROVENANCE)
+
+
 def test_a_place_that_is_taken_by_a_folder_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:

@@ -187,9 +187,6 @@ class TestLog(ChannelContract):
             "start_time": 1_699_999_997_000,
             "processing_duration": 3000,
             "end_time": 1_700_000_000_000,
-            "region_count": 3,
-            "region_success": 2,
-            "region_error": 1,
         }
 
     def test_the_documented_query_of_the_timeline_finds_begin_and_end(self) -> None:

@@ -76,7 +76,7 @@ def test_a_topic_that_is_away_changes_nothing_and_hears_it_later(  # Z9
     expected = run(scene, client, tmp_path / "a").report
     world.stop()
     with dask.config.set(channels), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daskmr.status._courier.CLOSE_S", 0.2)
+        patch.setattr("daskmr.status._dispatcher.CLOSE_S", 0.2)
         report = run(scene, client, tmp_path / "b").report
     world.start()
     one, other = (JobFolder.at(str(tmp_path / name), "job").manifest() for name in "ab")
@@ -99,7 +99,7 @@ def test_a_channel_that_cannot_be_is_refused_by_name(
     for said, told in [
         ({"pigeon": {}}, "pigeon"),
         ({"sns": {}}, "topic"),
-        (["sns"], r"daskmr\.status: \['sns'\] is not a mapping"),
+        (["sns"], r"daskmr\.status: \['sns'\]: Input should be a valid dictionary"),
     ]:
         with dask.config.set({"daskmr.status": said}), pytest.raises(RequestError, match=told):
             run(scene, client, tmp_path / "s")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskmr.status import SCHEDULER, TIMELINE, JsonFormatter, JsonHandler, Redaction, redacted
-from daskmr.status._redaction import MAX_CHARS, redacted_value
+from daskmr.status import SCHEDULER, TIMELINE, JsonFormatter, JsonHandler, Redaction, redact
+from daskmr.status._redaction import MAX_CHARS, redact_value
 
 
 def logger(handler: logging.Handler) -> logging.Logger:
@@ -186,7 +186,7 @@ def test_of_a_long_error_the_end_is_kept() -> None:
 
 def test_a_secret_across_the_end_of_what_is_read_is_not_told() -> None:
     for n in range(MAX_CHARS - 60, MAX_CHARS):
-        found = redacted("x" * n + " https://user:" + "hunter2canary" * 3 + "@host")
+        found = redact("x" * n + " https://user:" + "hunter2canary" * 3 + "@host")
         assert "hunter" not in found
 
 
@@ -303,7 +303,7 @@ def test_other_handlers_see_no_secret_either(case: tuple[str, str]) -> None:
     st.text(min_size=1),
 )
 def test_what_a_secret_name_leads_to_is_gone_whatever_it_is(name: str, value: str) -> None:
-    found = redacted_value({"a": [{name: value, "b": {name: {"deep": value}}}]})
+    found = redact_value({"a": [{name: value, "b": {name: {"deep": value}}}]})
     assert found == {"a": [{name: "[redacted]", "b": {name: "[redacted]"}}]}
 
 
@@ -323,7 +323,7 @@ def test_what_a_secret_name_leads_to_is_gone_whatever_it_is(name: str, value: st
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -344,5 +344,5 @@ def test_what_is_no_secret_stays(text: str) -> None:
 )
 def test_hostile_text_is_searched_quickly(text: str) -> None:
     began = time.process_time()
-    redacted(text)
+    redact(text)
     assert time.process_time() - began < 2.0

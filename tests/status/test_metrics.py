@@ -76,7 +76,7 @@ def test_the_table_is_that_of_model_runner() -> None:
     assert set(DIMENSIONS) == set(Operation)
     assert [str(operation) for operation in Operation] == [
         "ImageProcessing", "RegionProcessing", "TileGeneration", "TileProcessing",
-        "ModelInvocation", "FeatureRefinement", "FeatureStorage", "FeatureAggregation",
+        "ModelInvocation", "FeatureStorage", "FeatureAggregation",
         "FeatureSelection", "FeatureDissemination", "Scheduling",
     ]  # fmt: skip
 
@@ -264,11 +264,11 @@ def test_two_registries_do_not_know_each_other() -> None:
 def test_prometheus_is_imported_when_it_is_used_only() -> None:
     code = textwrap.dedent("""
         import sys
-        from daskmr.status import Meter, Operation, Metric, Prometheus, of_process
+        from daskmr.status import Meter, Operation, Metric, Prometheus, process_metrics
         Meter().record(Operation.IMAGE, {Metric.ERRORS: 1})
         assert not {"prometheus_client", "botocore", "boto3"} & set(sys.modules)
-        first = of_process()
-        assert first is of_process()
+        first = process_metrics()
+        assert first is process_metrics()
         from prometheus_client import REGISTRY
         assert first.registry is REGISTRY
     """)

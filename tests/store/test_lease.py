@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from daskmr.errors import StoreError
 from daskmr.store.lease import BEAT_S, EXPIRES_S, Lease
-from daskmr.store.places import Folder
+from daskmr.store.object_store import FolderStore
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
 
 
 def lease(path: Path, clock: Clock, owner: str) -> Lease:
-    return Lease(Folder(str(path)), clock=clock, sleep=clock.sleep, owner=owner)
+    return Lease(FolderStore(str(path)), clock=clock, sleep=clock.sleep, owner=owner)
 
 
 def held(path: Path) -> dict[str, object]:

@@ -118,7 +118,7 @@ def test_many_features_are_a_density_and_few_of_them_boxes(
 ) -> None:
     from daskmr.views.page import map_page
 
-    one = job.result().iloc[:1]
+    one = job.result().features.iloc[:1]
     many = one.iloc[np.zeros(12_000, dtype=int)].reset_index(drop=True)
     at = np.random.default_rng(0).uniform(0, 0.01, (12_000, 2))
     many["geometry"] = shapely.box(*at.T, *(at.T + 2e-5))

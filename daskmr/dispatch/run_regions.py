@@ -1,0 +1,188 @@
+"""Run the regions of an open job that are not committed yet, on as many clusters as it takes."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import numpy as np
+
+from daskmr.core.grid import Region
+from daskmr.core.progress import OnProgress
+from daskmr.core.selection import Selection
+from daskmr.dispatch.cluster import Connection, awake, connect, patience_s
+from daskmr.dispatch.dispatcher import Dispatcher
+from daskmr.dispatch.executor import DaskExecutor
+from daskmr.dispatch.model_call import model_call
+from daskmr.dispatch.preflight import preflight
+from daskmr.dispatch.progress import Tracker, topic
+from daskmr.dispatch.retry_policy import RetryPolicy
+from daskmr.dispatch.supervisor import JobSupervisor, give_up_all, stop_mark
+from daskmr.errors import SchedulerLostError
+from daskmr.lifecycle.open_job import OpenJob
+from daskmr.worker.task import JobContext
+
+_MAX_SCHEDULERS = 5
+"""Clusters that are tried one after the other while their schedulers go away."""
+
+
+def run_regions(job: OpenJob) -> int:
+    """Run the regions of a job that are not committed, and return the tiles that ended meanwhile.
+
+    Raises
+    ------
+    CanceledError
+        When the job was canceled.
+    ClusterError, UnreachableError, AuthError
+        When the cluster or the endpoint cannot be used.
+    StoreError
+        When the job was taken over, or its folder cannot be written.
+    """
+    n_tiles, round_ = 0, job.workspace.folder.n_rounds
+    selection = _of_round(job, round_) if round_ else job.plan.selection
+    for n_left in reversed(range(_MAX_SCHEDULERS)):
+        missing = _missing(job, selection)
+        if not missing:
+            break
+        with ExitStack() as stack:
+            connection = stack.enter_context(connect(**job.execution.cluster))
+            stack.enter_context(awake(connection.client))
+            supervisor = _supervisor(job, connection, selection, missing=missing)
+            job.events.record(
+                "started", regions=len(missing), workers=connection.n_workers(), round=round_
+            )
+            try:
+                _run_on(connection, job, supervisor, missing=missing)
+                break
+            except SchedulerLostError as error:
+                job.events.record("scheduler lost", message=str(error))
+                can_go_on = job.workspace.is_kept and connection.can_reconnect
+                if not (can_go_on and n_left):
+                    raise
+            finally:
+                n_tiles += supervisor.n_tiles
+    return n_tiles
+
+
+def _missing(job: OpenJob, selection: Selection) -> list[Region]:
+    """Return the regions with tiles to run whose parts are not committed."""
+    folder = job.workspace.folder
+    suffix = f"~{folder.n_rounds}" if folder.n_rounds else ""
+    committed = set(folder.part_names()) if job.workspace.is_kept else set()
+    return [
+        region
+        for region in job.plan.regions
+        if f"{region.id}{suffix}" not in committed and selection.of_region(region).any()
+    ]
+
+
+def _of_round(job: OpenJob, number: int) -> Selection:
+    """Return the failed tiles that a round asks about again."""
+    grid = job.plan.regions.grid
+    tiles = job.workspace.folder.round_tiles(number)
+    mask = np.zeros(grid.shape, dtype=np.bool_)
+    rows, cols = np.array(tiles, dtype=np.int64).reshape(-1, 2).T
+    mask[np.searchsorted(grid.rows, rows), np.searchsorted(grid.cols, cols)] = True
+    return Selection.of(mask)
+
+
+def _supervisor(
+    job: OpenJob, connection: Connection, selection: Selection, *, missing: Sequence[Region]
+) -> JobSupervisor:
+    """Return the supervisor of a run on one cluster; resolves the endpoint for its workers."""
+    settings, space = job.plan.settings, job.workspace
+    context = JobContext(
+        job_id=job.job_id,
+        call=model_call(job.plan, connection),
+        regions=job.plan.regions,
+        folder=space.folder,
+        selection=selection,
+        skip_nodata=settings.skip_nodata,
+        epoch=space.epoch,
+        round=space.folder.n_rounds,
+    )
+    on_progress = job.notifier.listening(job.execution.on_progress)
+    return JobSupervisor(
+        job=context,
+        space=space,
+        events=job.events,
+        tracker=_tracker(context, missing, on_progress, dashboard=connection.dashboard),
+        deadline_s=settings.deadline_s,
+        on_region=partial(job.on_region_end, context.call),
+        let_go=job.execution.let_go,
+    )
+
+
+def _tracker(
+    context: JobContext, missing: Sequence[Region], tell: OnProgress, *, dashboard: str
+) -> Tracker:
+    """Return the progress of a job, committed regions included."""
+    n_tiles = int(context.selection.mask.sum())
+    n_missing = sum(int(context.selection.of_region(region).sum()) for region in missing)
+    tracker = Tracker(n_tiles=n_tiles, tell=tell, dashboard=dashboard)
+    tracker.finished(n_tiles - n_missing, 0)
+    return tracker
+
+
+def _run_on(
+    connection: Connection, job: OpenJob, supervisor: JobSupervisor, *, missing: Sequence[Region]
+) -> None:
+    """Run regions on one cluster."""
+    context = supervisor.job
+    preflight(connection, context)
+    dispatcher = Dispatcher(
+        missing, _executor(connection, job, context), supervisor, _retry_policy(job), patience_s()
+    )
+    try:
+        with _listening(connection, context.job_id, supervisor.tracker):
+            _drive(connection, dispatcher)
+    except TimeoutError:
+        give_up_all(context, [r for r in missing if r.id not in supervisor.ended_regions])
+    except BaseException as error:
+        if not isinstance(error, SchedulerLostError):
+            context.folder.request_stop(context.epoch, stop_mark(error))
+        raise
+
+
+def _executor(connection: Connection, job: OpenJob, context: JobContext) -> DaskExecutor:
+    source = job.plan.image.source
+    return DaskExecutor(
+        connection,
+        context,
+        source=source,
+        data=None if source else job.plan.data.data,
+        priority=job.execution.priority,
+        part=job.execution.slots,
+    )
+
+
+def _retry_policy(job: OpenJob) -> RetryPolicy:
+    """Return the attempts of earlier drivers at the regions of this round."""
+    folder = job.workspace.folder
+    number = folder.n_rounds
+    return RetryPolicy.of({
+        name: causes
+        for name, causes in folder.attempts().items()
+        if name.endswith(f"~{number}") or not number
+    })  # fmt: skip
+
+
+def _drive(connection: Connection, dispatcher: Dispatcher) -> None:
+    """Run a dispatcher on the client's loop, and stop it when this thread is interrupted."""
+    loop = connection.client.loop.asyncio_loop
+    future = asyncio.run_coroutine_threadsafe(dispatcher.run(), loop)
+    try:
+        future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@contextmanager
+def _listening(connection: Connection, job_id: str, tracker: Tracker) -> Iterator[None]:
+    """Hear the progress events of workers."""
+    connection.client.subscribe_topic(topic(job_id), tracker.event)
+    try:
+        yield
+    finally:
+        connection.client.unsubscribe_topic(topic(job_id))

@@ -1,0 +1,1 @@
+"""SAR geometry: `metadata_xml` is parsed, `pixel_grids` give ranges, `projection` maps pixels."""

@@ -1,0 +1,183 @@
+"""Folder of a running job: its own in a store, or one for this run alone."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from daskmr._version import __version__
+from daskmr.errors import CanceledError, RequestError, StoreError
+from daskmr.lifecycle.job_spec import job_spec
+from daskmr.planning.execution import Execution
+from daskmr.planning.outputs import Destination, Output
+from daskmr.planning.plan import Plan
+from daskmr.store import JobFolder
+from daskmr.store.lease import Lease
+from daskmr.worker.cancellation import CANCELED, TAKEN_OVER
+
+_AFTER_INFERENCE = frozenset({"merge", "iou", "merge_options", "feature_properties"})
+"""Settings that can change without asking the model again."""
+_NOT_IDENTITY = frozenset({"concurrency", "timeout_s", "patience_s", "batch", "linger_s", "job_id"})
+"""Settings that decide how and when, not what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A job's folder while it is run."""
+
+    folder: JobFolder
+    """Where everything of it is."""
+    lease: Lease | None = None
+    """The right to run the job; None for a folder that is gone after the run."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the folder outlives the run."""
+        return self.lease is not None
+
+    @property
+    def epoch(self) -> int:
+        """Number of the driver."""
+        return self.lease.epoch if self.lease is not None else 0
+
+    def check(self) -> None:
+        """Raise if another process has taken the job over.
+
+        Raises
+        ------
+        StoreError
+            When it was.
+        """
+        if self.lease is not None and self.lease.lost:
+            msg = f"{self.folder.url}: the job was taken over by another process"
+            raise StoreError(msg)
+
+    def check_canceled(self) -> None:
+        """Raise if the job was canceled, or taken over; asks the store.
+
+        Raises
+        ------
+        CanceledError
+            When it was canceled.
+        StoreError
+            As `check`.
+        """
+        self.check()
+        if self.is_kept and self.folder.stop_reason(self.epoch) == CANCELED:
+            msg = f"job {self.folder.job_id}: canceled"
+            raise CanceledError(msg)
+
+
+@contextmanager
+def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iterator[Workspace]:
+    """Open the folder of a job: its own in a store, or one for this run alone.
+
+    Without a store, parts lie beside the results, where all workers can write; on this machine when
+    there are no results, or when these go to a bucket and all workers are ours.
+
+    Parameters
+    ----------
+    plan
+        The job.
+    execution
+        Where results go and jobs are kept.
+    has_own_workers
+        Whether all workers run on this machine and end with the job.
+
+    Raises
+    ------
+    RequestError
+        When the store has a job of this id that asked for something else.
+    SourceChangedError
+        When the image has changed since.
+    StoreError
+        When the job is being run by somebody else.
+    """
+    if execution.store is not None:
+        with _kept(plan, execution.outputs, execution.store) as kept:
+            yield kept
+        return
+    name = f".daskmr-{uuid.uuid4().hex}"
+    output = next((output for output in execution.outputs if isinstance(output, Output)), None)
+    if output is not None and not (has_own_workers and output.is_remote):
+        folder = JobFolder(url=f"{output.url}/{name}")
+        try:
+            yield Workspace(folder=folder)
+        finally:
+            folder.objects.remove()
+        return
+    scratch = Path(tempfile.mkdtemp(prefix="daskmr-"))
+    try:
+        yield Workspace(folder=JobFolder(url=str(scratch / name)))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Workspace]:
+    if plan.image.source is None:
+        msg = "store: an array cannot be opened again, so its job cannot be resumed"
+        raise RequestError(msg)
+    folder = JobFolder.at(store, plan.settings.job_id)
+    work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
+    folder.begin(
+        request_identity(plan), source_of(plan), plan=work, options=job_spec(plan, outputs)
+    )
+    lease = folder.lease()
+    lease.acquire()
+    lease.keep()
+    try:
+        if lease.epoch:  # workers of the driver before this one may still be at it
+            folder.request_stop(lease.epoch - 1, TAKEN_OVER)
+        yield Workspace(folder=folder, lease=lease)
+    finally:
+        lease.release()
+
+
+def request_identity(plan: Plan) -> dict[str, Any]:
+    """Return all that decides a model's answers, as plain values; possible secrets as hashes."""
+    settings = plan.settings
+    identity = {
+        f.name: _plain(getattr(settings, f.name))
+        for f in fields(settings)
+        if f.name not in _AFTER_INFERENCE | _NOT_IDENTITY
+    }
+    identity |= {
+        "image": plan.info.url,
+        "model": plan.model.name,
+        "parameters": _hashed(dict(settings.parameters)),
+        "endpoint_options": _hashed(dict(settings.endpoint_options)),
+        "regions": str(plan.regions.tiles_per_side),
+        "daskmr": __version__,
+    }
+    return identity
+
+
+def source_of(plan: Plan) -> dict[str, Any]:
+    """Return the identity of an image: its version, size and type."""
+    info = plan.info
+    return {
+        "etag": info.etag,
+        "width": info.width,
+        "height": info.height,
+        "bands": info.bands,
+        "dtype": info.dtype,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values: sizes as text, geometry as its hash."""
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        return str(value) if len(str(value)) < 200 else _hashed(str(value))  # noqa: PLR2004
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

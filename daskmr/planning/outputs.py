@@ -1,0 +1,219 @@
+"""Where a job's results go: checked before the work, written after it."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from daskmr import aws
+from daskmr.aws import OURSELVES, Identity
+from daskmr.aws.policies import writing
+from daskmr.configuration import configuration
+from daskmr.core.report import Delivery
+from daskmr.errors import DaskmrError, RequestError, SinkError
+from daskmr.sinks import STREAMS, sink, upload, write, write_error
+from daskmr.sinks.base import Provenance, Rows, Stream
+from daskmr.store.object_store import object_store
+
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A folder or ``s3://`` URL, and the formats that are written there."""
+
+    url: str
+    """Absolute path of a folder, or ``s3://bucket/prefix``."""
+    formats: Sequence[str]
+    """Names of sinks, at least one."""
+    identity: Identity = OURSELVES
+    """Identity that writes to S3."""
+
+    @classmethod
+    def at(cls, out: str, formats: Sequence[str], *, identity: Identity = OURSELVES) -> Self:
+        """Return the output at a place that can be written.
+
+        Raises
+        ------
+        UnknownNameError
+            When a format is not in the table of sinks.
+        SinkError
+            When the place cannot be written.
+        """
+        if not formats:
+            msg = "formats: name at least one format to write"
+            raise RequestError(msg)
+        for name in formats:
+            sink(name)
+        if "://" in out:
+            return cls(url=out.rstrip("/"), formats=tuple(formats), identity=identity)
+        folder = Path(out).absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".daskmr-{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            msg = f"{out}: cannot write results here: {error}"
+            raise SinkError(msg) from error
+        return cls(url=str(folder), formats=tuple(formats))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the place is an object store."""
+        return "://" in self.url
+
+    @property
+    def name(self) -> str:
+        """Name in reports."""
+        return self.url
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The output as plain JSON values, which `destination` reads."""
+        document: dict[str, Any] = {"type": "Files", "url": self.url, "formats": list(self.formats)}
+        if self.identity.role:
+            who = self.identity
+            document |= {"role": who.role, "externalId": who.external_id, "session": who.session}
+        return document
+
+    def deliver(self, rows: Rows, coverage: Path, provenance: Provenance) -> Delivery:
+        """Write every format, and the map of tiles; each appears whole or not at all.
+
+        Raises
+        ------
+        SinkError, StoreError
+            When one could not be written.
+        """
+        map_name = f"{provenance.job_id}.coverage.geojson"
+        if not self.is_remote:
+            outputs = write(rows, self.url, self.formats, provenance=provenance)
+            outputs.append(object_store(self.url).put(map_name, coverage))
+            files = {Path(path).name: digest(Path(path)) for path in outputs}
+            return Delivery(to=self.name, is_done=True, outputs=outputs, files=files)
+        with TemporaryDirectory(prefix="daskmr-") as scratch:
+            made = write(rows, scratch, self.formats, provenance=provenance)
+            local = {Path(path).name: Path(path) for path in made} | {map_name: coverage}
+            files = {name: digest(path) for name, path in local.items()}
+            outputs = [self._put(path, name) for name, path in local.items()]
+        return Delivery(to=self.name, is_done=True, outputs=outputs, files=files)
+
+    def _put(self, path: Path, name: str) -> str:
+        """Copy a file to an object store; it appears whole or not at all."""
+        url = f"{self.url}/{name}"
+        if not url.startswith("s3://"):
+            upload(path, url)
+            return url
+        options = _upload_options()
+        try:
+            with aws.translate_errors(url):
+                aws.upload(path, url, identity=self.identity, options=options)
+        except (DaskmrError, OSError, ValueError) as error:
+            raise write_error(url, error) from error
+        return url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOutput:
+    """A stream that gets every feature."""
+
+    stream: Stream
+    """The stream."""
+    document: dict[str, Any]
+    """The output as plain JSON values, which `destination` reads."""
+
+    @property
+    def name(self) -> str:
+        """Name in reports."""
+        return self.stream.name
+
+    def deliver(self, rows: Rows, _coverage: Path, provenance: Provenance) -> Delivery:
+        """Send all features.
+
+        Raises
+        ------
+        SinkError
+            When some could not be sent.
+        """
+        sent = self.stream.send(rows, provenance)
+        return Delivery(
+            to=self.name, is_done=True,
+            n_sent=sent.n_sent, n_retried=sent.n_retried, n_spilled=sent.n_spilled,
+        )  # fmt: skip
+
+
+Destination = Output | StreamOutput
+"""A folder, bucket or stream that results are written to."""
+
+
+def destination(document: Mapping[str, Any], formats: Sequence[str]) -> Destination:
+    """Return a place where results go, from plain JSON values as in Model Runner's ``outputs``.
+
+    Parameters
+    ----------
+    document
+        ``type`` is ``S3`` (``bucket``, ``prefix``), ``Files`` (``url``, ``formats``), or the name
+        of a stream in upper or lower case, such as ``Kinesis`` (``stream``, ``batchSize``), with
+        its options. All take ``assumedRole`` (or ``role``), ``externalId`` and ``session``.
+    formats
+        Of files that say none.
+
+    Raises
+    ------
+    RequestError
+        When it is none of these, or an option is wrong.
+    """
+    fields = dict(document)
+    kind = fields.pop("type", None)
+    roles = [fields.pop(name, None) for name in ("assumedRole", "role")]
+    role = {
+        "role": roles[0] or roles[1] or "",
+        "external_id": fields.pop("externalId", None) or "",
+        "session": fields.pop("session", None) or "daskmr",
+    }
+    if kind == "Files":
+        bucket, _, prefix = fields["url"].removeprefix("s3://").partition("/")
+        who = _writer({"bucket": bucket, "prefix": prefix}, role)
+        return Output.at(fields["url"], fields.get("formats") or formats, identity=who)
+    if kind == "S3":
+        url = f"s3://{fields['bucket']}/{str(fields.get('prefix') or '').strip('/')}"
+        return Output.at(url.rstrip("/"), formats, identity=_writer(fields, role))
+    options = {name: value for name, value in fields.items() if value is not None}
+    stream = STREAMS.build(_stream_name(kind), options | (role if role["role"] else {}))
+    return StreamOutput(stream=stream, document=dict(document))
+
+
+def _stream_name(kind: object) -> str:
+    """Return the name in the table of streams of a ``type``."""
+    names = {name.lower(): name for name in STREAMS.names()}
+    if str(kind).lower() not in names:
+        known = ", ".join(["Files", "S3", *map(str.capitalize, names)])
+        msg = f"outputs: type {kind!r} is none of {known}"
+        raise RequestError(msg)
+    return names[str(kind).lower()]
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """Return length and SHA-256 of a file."""
+    sha, n_bytes = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sha.update(chunk)
+            n_bytes += len(chunk)
+    return {"sha256": sha.hexdigest(), "bytes": n_bytes}
+
+
+def _writer(fields: Mapping[str, Any], who: Mapping[str, str]) -> Identity:
+    """Return the identity that may write below a prefix of a bucket."""
+    if not who["role"]:
+        return OURSELVES
+    policy = writing(who["role"], str(fields["bucket"]), str(fields.get("prefix") or ""))
+    return Identity(**who, policy=policy)
+
+
+def _upload_options() -> dict[str, str]:
+    """Return the site's parameters of PutObject."""
+    return configuration().s3_upload

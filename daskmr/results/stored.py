@@ -1,0 +1,57 @@
+"""Published results of a job, read back from its folder."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import geopandas as gpd
+from pandas.api.types import is_string_dtype
+
+from daskmr.errors import RequestError
+from daskmr.sinks.geoparquet import PROVENANCE_COLUMNS
+from daskmr.store import JobFolder
+
+_NOT_TEXT = ("geometry", "image_geometry", "image_bbox")
+
+
+def stored_features(folder: JobFolder) -> gpd.GeoDataFrame:
+    """Return the features of the last result, as `daskmr.run` returns them.
+
+    Raises
+    ------
+    RequestError
+        When the job has no result.
+    """
+    (name,) = [name for name in _manifest(folder)["results"] if name.startswith("result-")][:1]
+    with fsspec.open(f"{folder.url}/{name}", "rb") as file:
+        rows = gpd.read_parquet(file).drop(columns=list(PROVENANCE_COLUMNS))
+    texts = [n for n in rows.columns.drop(list(_NOT_TEXT)) if is_string_dtype(rows[n].dtype)]
+    return rows.astype(dict.fromkeys(texts, "string"))
+
+
+def stored_tiles(folder: JobFolder, *, is_placed: bool) -> gpd.GeoDataFrame | None:
+    """Return the map of tiles of the last result; None when there is none.
+
+    Parameters
+    ----------
+    folder
+        The job.
+    is_placed
+        Whether its coordinates are lon, lat; pixels, without a CRS, otherwise.
+    """
+    names = [name for name in _manifest(folder)["results"] if name.startswith("coverage-")]
+    if not names:
+        return None
+    with fsspec.open(f"{folder.url}/{names[0]}", "rb") as file:
+        tiles = gpd.GeoDataFrame.from_features(json.load(file)["features"])
+    return tiles.set_crs("EPSG:4326") if is_placed and len(tiles) else tiles
+
+
+def _manifest(folder: JobFolder) -> Mapping[str, Any]:
+    manifest = folder.last_manifest()
+    if manifest is None:
+        store = folder.url.rpartition("/jobs/")[0]
+        msg = f"job: {store} has no result of {folder.job_id!r}; see daskmr status"
+        raise RequestError(msg)
+    return manifest

@@ -1,0 +1,1 @@
+"""The tests, which mirror the package; `tests.chaos` also runs by itself."""
