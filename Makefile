@@ -35,7 +35,8 @@ demo: $(VENV)/.ready
 	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
 
 test: lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=10 -m "not slow and not services and not deploy and not install"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 \
+	    -m "not slow and not services and not deploy and not install"
 
 # What users install: the wheel in fresh environments, plain and with each extra, in .install.
 test-install: $(VENV)/.ready

@@ -77,6 +77,17 @@ def _log_worker_errors() -> Path:
 _WORKER_ERRORS = _log_worker_errors()
 
 
+_SLOW_ROOMS = ("e2e", "chaos", "clusters", "docs", "service", "results", "endpoints")
+"""Folders whose modules take longest; the last module alone decides when the suite ends."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the modules that start processes begin first, so that none of them is run alone."""
+    tests = Path(__file__).parent
+    slow = {tests / room for room in _SLOW_ROOMS}
+    items.sort(key=lambda item: not slow.intersection(item.path.parents))
+
+
 @pytest.fixture(autouse=True)
 def worker_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test during which Dask logs an error, in any process, that the test does not announce.

@@ -89,6 +89,7 @@ def slow(_tile: Any) -> dict[str, Any]:
     return {"features": []}
 
 
+@pytest.mark.worker_errors("marked as failed because 4 workers died")
 def test_a_cluster_whose_nannies_gave_up_is_filled_up_again(tmp_path: Path, workers: Any) -> None:
     image = write_image(tmp_path / "x.tif", np.full((1, 256, 256), 7, np.uint8))
     cluster = workers.cluster
