@@ -24,7 +24,7 @@ class HttpEndpoint:
     """Headers that are sent with every tile."""
     auth: Auth | None = None
     """Credentials."""
-    concurrency: int | Literal["auto"] = 10
+    concurrency: int | Literal["auto"] = "auto"
     """Maximum calls in flight of the whole cluster; ``auto``: measured."""
     timeout_s: float = TIMEOUT_S
     """Seconds for one call, from connecting to the last byte of the answer."""
