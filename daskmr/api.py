@@ -5,6 +5,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Never
 
 from daskmr.core.progress import OnProgress
+from daskmr.dispatch.cluster_arguments import check_cluster
+from daskmr.dispatch.main_guard import refuse_reimport
 from daskmr.image import Image, open_image
 from daskmr.pipeline.run import run_plan
 from daskmr.planning.execution import Execution
@@ -192,10 +194,13 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     client
         A distributed.Client to run on; it is left open.
     scheduler
-        Address of a Dask scheduler, ``KIND:NAME`` of a cluster (docs/clusters.md), or ``"local"``
-        for a cluster of our own.
+        Address of a Dask scheduler, ``KIND:NAME`` of a cluster (docs/clusters.md), ``"local"``
+        for worker processes of our own, ``"threads"`` for threads of this process, or
+        ``"synchronous"`` for the calling thread alone, where a debugger can step into the model.
+        None: the current client, if any; threads for at most 32 tiles and for models that answer
+        over the network; worker processes otherwise.
     workers
-        Worker processes of a cluster of our own; as many as cores, at most 4, when None.
+        Worker processes of our own; as many as cores, at most 4, when None.
     store
         Folder or ``s3://`` URL in which jobs are kept. A job that was cut off goes on where it
         was when the same call is made again with the same `job_id`; what was committed is not
@@ -268,6 +273,8 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     JobError
         When no tile succeeded.
     """
+    refuse_reimport()
+    check_cluster(client=client, scheduler=scheduler, workers=workers)
     refuse_unknown(unknown)
     call = resolve(image, model, changed(locals()))
     if out is None and not outputs:

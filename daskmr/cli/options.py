@@ -76,9 +76,10 @@ def scheduler_option(command: F) -> F:
     files = click.Path(exists=True, dir_okay=False)
     options = [
         click.option(
-            "-s", "--scheduler", metavar="ADDRESS|KIND:NAME",
+            "-s", "--scheduler", metavar="ADDRESS|KIND:NAME|WORD",
             help="Dask scheduler: tcp://…, tls://…, gateway:NAME, coiled:NAME, kubernetes:NAME, "
-            "local.  [default: a local cluster]",
+            "local (worker processes), threads, synchronous.  "
+            "[default: threads for a small job or a remote model, else local]",
         ),
         *(
             click.option(
@@ -108,7 +109,7 @@ def _trusts(_context: click.Context, parameter: click.Parameter, value: str | No
 
 
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), help="Number of worker processes of a local cluster."
+    "--workers", type=click.IntRange(min=1), help="Number of local worker processes."
 )
 formats_option = click.option(
     "-f", "--format", "formats", metavar="NAME[,NAME]",

@@ -16,6 +16,8 @@ class Progress:
     """Pixels of those tiles, in millions."""
     seconds: float
     """Since the job started."""
+    place: str = ""
+    """Where tiles are run, such as ``8 threads of this process``."""
     dashboard: str = ""
     """URL of the dashboard of the cluster; empty when there is none."""
 

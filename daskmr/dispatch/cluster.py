@@ -12,9 +12,11 @@ from time import monotonic
 from typing import Any
 
 from daskmr.clusters import named_cluster
-from daskmr.clusters.base import NEW, NamedCluster
+from daskmr.clusters.base import NamedCluster
 from daskmr.configuration import configuration
 from daskmr.dispatch import log_filters
+from daskmr.dispatch.cluster_arguments import address_of, current_client, starts_anew
+from daskmr.dispatch.main_guard import asking_for_guard
 from daskmr.errors import ClusterError, SchedulerLostError
 
 _CONNECT_S = 15.0
@@ -120,32 +122,17 @@ def connect(
     ClusterError
         When nothing answers at the address, or no worker joins.
     """
-    current = _current_client(client, scheduler)
+    current = current_client(client, scheduler)
     if current is not None:
         yield _ready(Connection(client=current, owned=False))
         return
-    with _open(_address(scheduler), workers) as connection:
+    with _open(address_of(scheduler), workers) as connection:
         yield _ready(connection)
 
 
-def makes_own(
-    *, client: Any = None, scheduler: str | None = None, workers: int | None = None
-) -> bool:
-    """Return whether `connect` would make a cluster of our own on this machine."""
-    del workers
-    return _current_client(client, scheduler) is None and _address(scheduler) == "local"
-
-
-def _current_client(client: Any, scheduler: str | None) -> Any:
-    """Return the client of the caller, or the current one where no scheduler is named."""
-    if client is not None or scheduler:
-        return client
-    return _current()
-
-
-def _address(scheduler: str | None) -> str:
-
-    return scheduler or configuration().scheduler or "local"
+def own_slots() -> int:
+    """Return the regions that run at once on a cluster of our own, if nothing else is said."""
+    return min(os.cpu_count() or 1, _MAX_WORKERS) * _THREADS_PER_WORKER
 
 
 @contextmanager
@@ -178,12 +165,6 @@ def trust_tls(kind: str, file: str) -> None:
 
     dask.config.set({_TLS[f"--tls-{kind}"]: file})
     dask.config.set({"distributed.comm.require-encryption": True})
-
-
-def starts_anew(scheduler: str | None) -> bool:
-    """Return whether each connection to a named cluster starts it anew, which may take minutes."""
-    cluster = named_cluster(scheduler or "")
-    return cluster is not None and cluster.name == NEW
 
 
 @contextmanager
@@ -239,15 +220,6 @@ def _is_deserted(cluster: Any) -> bool:
     return scheduler is not None and not scheduler.workers
 
 
-def _current() -> Any:
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError:
-        return None
-
-
 @contextmanager
 def _at(address: str) -> Iterator[Connection]:
     import dask
@@ -286,6 +258,8 @@ def _started(n_workers: int) -> Any:
 
     Raises
     ------
+    RequestError
+        When the script that runs lacks the guard of its main part.
     ClusterError
         When none came up.
     """
@@ -293,7 +267,7 @@ def _started(n_workers: int) -> Any:
 
     for n_left in reversed(range(_STARTS)):
         try:
-            with _deaf_to_interrupts():
+            with _deaf_to_interrupts(), asking_for_guard():
                 return LocalCluster(
                     n_workers=n_workers,
                     threads_per_worker=_THREADS_PER_WORKER,

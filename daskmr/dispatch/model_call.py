@@ -1,11 +1,10 @@
 """Resolve the endpoint of a plan for its workers: which one exactly, and its capacity."""
 
 from dataclasses import replace
+from typing import Protocol
 
 from daskmr.configuration import configuration
 from daskmr.core.capacity import target
-from daskmr.dispatch.capacity_client import install
-from daskmr.dispatch.cluster import Connection
 from daskmr.encode.base import PlacedTileEncoder
 from daskmr.endpoints.base import ControlPlane, Endpoint, LocalModel
 from daskmr.endpoints.caller import Terms
@@ -14,7 +13,17 @@ from daskmr.planning.settings import Settings
 from daskmr.worker.task import ModelCall
 
 
-def model_call(plan: Plan, connection: Connection | None = None) -> ModelCall:
+class Callers(Protocol):
+    """The processes that call an endpoint."""
+
+    def n_processes(self) -> int:
+        """Return how many there are."""
+
+    def coordinate(self) -> bool:
+        """Let a coordinator divide the capacity among them; return whether there is one."""
+
+
+def model_call(plan: Plan, callers: Callers | None = None) -> ModelCall:
     """Return how the model of a plan is called; asks the control plane for its endpoint.
 
     The variant of a SageMaker endpoint is chosen here, once for the image.
@@ -23,8 +32,8 @@ def model_call(plan: Plan, connection: Connection | None = None) -> ModelCall:
     ----------
     plan
         What to do.
-    connection
-        Whose workers ask; None for this process alone.
+    callers
+        The processes that call it; None for this process alone.
 
     Raises
     ------
@@ -40,31 +49,27 @@ def model_call(plan: Plan, connection: Connection | None = None) -> ModelCall:
         model=model,
         encoder=plan.encoder,
         answers=plan.answers,
-        terms=_terms(model, settings, connection),
+        terms=_terms(model, settings, callers),
         max_batch=settings.batch,
         linger_s=settings.linger_s,
         sensor=plan.flat if is_placed else None,
     )
 
 
-def _terms(
-    model: Endpoint | LocalModel, settings: Settings, connection: Connection | None
-) -> Terms:
+def _terms(model: Endpoint | LocalModel, settings: Settings, callers: Callers | None) -> Terms:
     """Return how each worker process may use a model."""
     capacity = _capacity(model) if isinstance(model, Endpoint) else None
-    n_workers = connection.n_workers() if connection is not None else 1
-    is_coordinated = (
-        isinstance(model, Endpoint) and connection is not None and install(connection.client)
-    )
+    n_processes = callers.n_processes() if callers is not None else 1
+    is_coordinated = isinstance(model, Endpoint) and callers is not None and callers.coordinate()
     is_auto = isinstance(model, Endpoint) and model.concurrency == "auto"
     share = None
     if capacity is not None:
-        share = max(1, capacity // n_workers)
+        share = max(1, capacity // n_processes)
     return Terms(
         job=settings.job_id,
         capacity=capacity,
         share=share,
-        processes=n_workers,
+        processes=n_processes,
         is_coordinated=is_coordinated,
         target=configuration().capacity_target_percentage if is_auto else None,
         patience_s=settings.patience_s,

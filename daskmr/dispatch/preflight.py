@@ -60,12 +60,25 @@ def _answer(connection: Connection, future: Any) -> str | DaskmrError:
     return name
 
 
+def check_job(job: JobContext) -> str:
+    """Return the name of what was written to a job's parts; in a thread without an event loop.
+
+    Raises
+    ------
+    StoreError
+        When nothing can be written there.
+    UnreachableError, AuthError
+        When the endpoint cannot be connected to from here.
+    """
+    if isinstance(job.call.model, Endpoint):
+        _reach(job.call.model)
+    return job.parts.probe()
+
+
 def _on_worker(job: JobContext) -> str | DaskmrError:
-    """Return the name of what was written, or the error, of which Dask logs no traceback then."""
+    """Return what `check_job` returns, or its error, of which Dask logs no traceback then."""
     try:
-        if isinstance(job.call.model, Endpoint):
-            _reach(job.call.model)
-        return job.parts.probe()
+        return check_job(job)
     except DaskmrError as error:
         return error
 

@@ -24,18 +24,26 @@ def tick(job_id: str) -> Callable[[int, int], None]:
         worker = get_worker()
     except ValueError:
         return lambda _tiles, _pixels: None
-    return _Ticker(job_id, worker.log_event)
+    return Ticker(job_id, worker.log_event)
 
 
 @dataclass
-class _Ticker:
+class Ticker:
+    """Adds up the ended tiles of one region, and sends them on about once a second."""
+
     job_id: str
+    """Name of the job."""
     send: Callable[[str, dict[str, object]], None]
+    """Called with the job's topic and ``{"tiles", "pixels"}``."""
     tiles: int = 0
+    """Ended since it was last called."""
     pixels: int = 0
+    """Of those tiles."""
     sent_at: float = field(default_factory=monotonic)
+    """When it was last called."""
 
     def __call__(self, tiles: int, pixels: int) -> None:
+        """Add ended tiles and their pixels."""
         self.tiles += tiles
         self.pixels += pixels
         now = monotonic()
@@ -54,6 +62,7 @@ class Tracker:
 
     n_tiles: int
     tell: OnProgress
+    place: str = ""
     dashboard: str = ""
     _early: tuple[int, int] = (0, 0)
     _exact: tuple[int, int] = (0, 0)
@@ -83,6 +92,7 @@ class Tracker:
                 n_done=done,
                 megapixels=pixels / 1e6,
                 seconds=monotonic() - self._started,
+                place=self.place,
                 dashboard=self.dashboard,
             )
         )

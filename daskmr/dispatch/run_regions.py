@@ -1,8 +1,7 @@
 """Run the regions of an open job that are not committed yet, on as many clusters as it takes."""
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -10,14 +9,13 @@ import numpy as np
 from daskmr.core.grid import Region
 from daskmr.core.progress import OnProgress
 from daskmr.core.selection import Selection
-from daskmr.dispatch.cluster import Connection, awake, connect, patience_s
+from daskmr.dispatch.cluster import patience_s
 from daskmr.dispatch.dispatcher import Dispatcher
-from daskmr.dispatch.executor import DaskExecutor
 from daskmr.dispatch.model_call import model_call
-from daskmr.dispatch.preflight import preflight
-from daskmr.dispatch.progress import Tracker, topic
+from daskmr.dispatch.progress import Tracker
 from daskmr.dispatch.retry_policy import RetryPolicy
 from daskmr.dispatch.supervisor import JobSupervisor, give_up_all, stop_mark
+from daskmr.dispatch.workers import Workers, workers_of
 from daskmr.errors import SchedulerLostError
 from daskmr.lifecycle.open_job import OpenJob
 from daskmr.worker.task import JobContext
@@ -45,18 +43,21 @@ def run_regions(job: OpenJob) -> int:
         if not missing:
             break
         with ExitStack() as stack:
-            connection = stack.enter_context(connect(**job.execution.cluster))
-            stack.enter_context(awake(connection.client))
-            supervisor = _supervisor(job, connection, selection, missing=missing)
+            workers = stack.enter_context(workers_of(job))
+            supervisor = _supervisor(job, workers, selection, missing=missing)
             job.events.record(
-                "started", regions=len(missing), workers=connection.n_workers(), round=round_
+                "started",
+                regions=len(missing),
+                workers=workers.n_processes(),
+                place=workers.place,
+                round=round_,
             )
             try:
-                _run_on(connection, job, supervisor, missing=missing)
+                _run_on(workers, job, supervisor, missing=missing)
                 break
             except SchedulerLostError as error:
                 job.events.record("scheduler lost", message=str(error))
-                can_go_on = job.workspace.is_kept and connection.can_reconnect
+                can_go_on = job.workspace.is_kept and workers.can_reconnect
                 if not (can_go_on and n_left):
                     raise
             finally:
@@ -87,13 +88,13 @@ def _of_round(job: OpenJob, number: int) -> Selection:
 
 
 def _supervisor(
-    job: OpenJob, connection: Connection, selection: Selection, *, missing: Sequence[Region]
+    job: OpenJob, workers: Workers, selection: Selection, *, missing: Sequence[Region]
 ) -> JobSupervisor:
-    """Return the supervisor of a run on one cluster; resolves the endpoint for its workers."""
+    """Return the supervisor of a run on some workers; resolves the endpoint for them."""
     settings, space = job.plan.settings, job.workspace
     context = JobContext(
         job_id=job.job_id,
-        call=model_call(job.plan, connection),
+        call=model_call(job.plan, workers),
         regions=job.plan.regions,
         folder=space.folder,
         selection=selection,
@@ -106,7 +107,7 @@ def _supervisor(
         job=context,
         space=space,
         events=job.events,
-        tracker=_tracker(context, missing, on_progress, dashboard=connection.dashboard),
+        tracker=_tracker(context, missing, on_progress, workers=workers),
         deadline_s=settings.deadline_s,
         on_region=partial(job.on_region_end, context.call),
         let_go=job.execution.let_go,
@@ -114,46 +115,32 @@ def _supervisor(
 
 
 def _tracker(
-    context: JobContext, missing: Sequence[Region], tell: OnProgress, *, dashboard: str
+    context: JobContext, missing: Sequence[Region], tell: OnProgress, *, workers: Workers
 ) -> Tracker:
     """Return the progress of a job, committed regions included."""
     n_tiles = int(context.selection.mask.sum())
     n_missing = sum(int(context.selection.of_region(region).sum()) for region in missing)
-    tracker = Tracker(n_tiles=n_tiles, tell=tell, dashboard=dashboard)
+    tracker = Tracker(n_tiles=n_tiles, tell=tell, place=workers.place, dashboard=workers.dashboard)
     tracker.finished(n_tiles - n_missing, 0)
     return tracker
 
 
 def _run_on(
-    connection: Connection, job: OpenJob, supervisor: JobSupervisor, *, missing: Sequence[Region]
+    workers: Workers, job: OpenJob, supervisor: JobSupervisor, *, missing: Sequence[Region]
 ) -> None:
-    """Run regions on one cluster."""
+    """Run regions where there are workers for them."""
     context = supervisor.job
-    preflight(connection, context)
-    dispatcher = Dispatcher(
-        missing, _executor(connection, job, context), supervisor, _retry_policy(job), patience_s()
-    )
+    workers.check(context)
     try:
-        with _listening(connection, context.job_id, supervisor.tracker):
-            _drive(connection, dispatcher)
+        with workers.executor(job, context, supervisor.tracker) as executor:
+            dispatcher = Dispatcher(missing, executor, supervisor, _retry_policy(job), patience_s())
+            workers.drive(dispatcher.run())
     except TimeoutError:
         give_up_all(context, [r for r in missing if r.id not in supervisor.ended_regions])
     except BaseException as error:
         if not isinstance(error, SchedulerLostError):
             context.folder.request_stop(context.epoch, stop_mark(error))
         raise
-
-
-def _executor(connection: Connection, job: OpenJob, context: JobContext) -> DaskExecutor:
-    source = job.plan.image.source
-    return DaskExecutor(
-        connection,
-        context,
-        source=source,
-        data=None if source else job.plan.data.data,
-        priority=job.execution.priority,
-        part=job.execution.slots,
-    )
 
 
 def _retry_policy(job: OpenJob) -> RetryPolicy:
@@ -165,24 +152,3 @@ def _retry_policy(job: OpenJob) -> RetryPolicy:
         for name, causes in folder.attempts().items()
         if name.endswith(f"~{number}") or not number
     })  # fmt: skip
-
-
-def _drive(connection: Connection, dispatcher: Dispatcher) -> None:
-    """Run a dispatcher on the client's loop, and stop it when this thread is interrupted."""
-    loop = connection.client.loop.asyncio_loop
-    future = asyncio.run_coroutine_threadsafe(dispatcher.run(), loop)
-    try:
-        future.result()
-    except BaseException:
-        future.cancel()
-        raise
-
-
-@contextmanager
-def _listening(connection: Connection, job_id: str, tracker: Tracker) -> Iterator[None]:
-    """Hear the progress events of workers."""
-    connection.client.subscribe_topic(topic(job_id), tracker.event)
-    try:
-        yield
-    finally:
-        connection.client.unsubscribe_topic(topic(job_id))

@@ -10,7 +10,8 @@ read - encode - infer - decode - commit
 from contextlib import ExitStack
 from functools import partial
 
-from daskmr.dispatch.cluster import connect, makes_own, starts_anew
+from daskmr.dispatch.cluster import connect
+from daskmr.dispatch.cluster_arguments import can_connect_again, makes_own
 from daskmr.dispatch.run_regions import run_regions
 from daskmr.lifecycle.open_job import open_job
 from daskmr.planning.execution import Execution
@@ -34,14 +35,14 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         When the cluster, the endpoint, the store or a sink could not be used.
     """
     cluster = execution.cluster
-    lasts = not starts_anew(cluster.get("scheduler"))
+    again = partial(connect, **cluster) if can_connect_again(**cluster) else None
     with ExitStack() as stack:
         job = stack.enter_context(open_job(plan, execution, has_own_workers=makes_own(**cluster)))
         end = stack.enter_context(EndRecorder(job))
         n_tiles = run_regions(job)
 
         summary = stack.enter_context(summarise(job))
-        features = merge(job, summary, partial(connect, **cluster) if lasts else None)
+        features = merge(job, summary, again)
         placed = stack.enter_context(georeference(job, summary, features))
 
         end.report = report_of(job, summary, placed.statistics)

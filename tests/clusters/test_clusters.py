@@ -12,7 +12,8 @@ from daskmr.clusters import named_cluster
 from daskmr.clusters.coiled import CoiledCluster
 from daskmr.clusters.gateway import GatewayCluster
 from daskmr.clusters.kubernetes import KubernetesCluster
-from daskmr.dispatch.cluster import awake, connect, starts_anew
+from daskmr.dispatch.cluster import awake, connect
+from daskmr.dispatch.cluster_arguments import starts_anew
 from daskmr.errors import ClusterError, UnknownNameError
 
 
