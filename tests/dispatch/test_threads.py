@@ -226,7 +226,8 @@ def test_a_model_that_cannot_be_sent_runs_where_it_needs_not_be(image: str) -> N
         with lock:
             return bright(tile)
 
-    for how in ({}, {"workers": 1}):
+    places: list[dict[str, Any]] = [{}, {"workers": 1}]
+    for how in places:
         with pytest.raises(RequestError) as caught:
             daskmr.run(image, model, **how, **OPTIONS)
         assert str(caught.value).startswith("model: ")
