@@ -11,7 +11,7 @@ from daskmr.image import Image, open_image
 from daskmr.pipeline.run import run_plan
 from daskmr.planning.execution import Execution
 from daskmr.planning.options import changed, refuse_unknown
-from daskmr.planning.outputs import Destination, Output, destination
+from daskmr.planning.outputs import Destination, Output, destination, place_beside
 from daskmr.planning.plan import Plan
 from daskmr.planning.resolve import resolve
 from daskmr.results.result import Result
@@ -116,7 +116,8 @@ def plan(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     feature_properties
         Properties given to every feature of the result, merged in this order.
     job_id
-        Name of the job and of its result files; made up when empty.
+        Name of the job and of its result files; when empty, one of image, model and a hash of what
+        is asked, such as ``harbour-ships-1f3a9c2e``: the same call names the same job.
     **unknown
         Nothing; misspelled options are refused, with the nearest known name.
 
@@ -142,6 +143,9 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     scheduler: str | None = None,
     workers: int | None = None,
     store: str | None = None,
+    again: bool = False,
+    overwrite: bool = False,
+    retry_failed: bool = True,
     load: bool = True,
     on_progress: OnProgress | None = None,
     tile_size: int | str | tuple[int, int] = 1024,
@@ -202,9 +206,16 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     workers
         Worker processes of our own; as many as cores, at most 4, when None.
     store
-        Folder or ``s3://`` URL in which jobs are kept. A job that was cut off goes on where it
-        was when the same call is made again with the same `job_id`; what was committed is not
-        run again. None keeps nothing.
+        Folder or ``s3://`` URL in which jobs are kept, for `daskmr.Job`. None keeps the state of a
+        job in ``.daskmr`` beside its results until they are published; without `out`, or for an
+        array of this process, nothing is kept. The same call goes on where an earlier one was cut
+        off, and gives its result again when that is published; no model is asked twice.
+    again
+        Begin a job that there is anew.
+    overwrite
+        Replace a result of the same name that is of another image or of other settings.
+    retry_failed
+        Ask again about the tiles that failed when the same call ended as PARTIAL or FAILED.
     load
         Whether the features are loaded into memory at the end; `features` of the result is None
         otherwise.
@@ -255,7 +266,8 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     feature_properties
         Properties given to every feature of the result, merged in this order.
     job_id
-        Name of the job and of its result files; made up when empty.
+        Name of the job and of its result files; when empty, one of image, model and a hash of what
+        is asked, such as ``harbour-ships-1f3a9c2e``: the same call names the same job.
     **unknown
         Nothing; misspelled options are refused, with the nearest known name.
 
@@ -283,6 +295,8 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
         formats = call.execution.get("formats", FORMATS)
     places: list[Destination] = [Output.at(out, formats)] if out is not None else []
     places += [destination(output, formats) for output in outputs]
+    store = store or call.execution.get("store")
+    beside = place_beside(places) if call.plan.image.source is not None else None
     execution = Execution(
         outputs=places,
         cluster={
@@ -291,7 +305,11 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
             "workers": workers or call.execution.get("workers"),
         },
         on_progress=on_progress or live(),
-        store=store or call.execution.get("store"),
+        store=store or beside,
+        keeps_beside=store is None and beside is not None,
+        again=again,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
         load=load and call.execution.get("load", True),
     )
     return run_plan(call.plan, execution)

@@ -301,7 +301,7 @@ class Job:
         arguments = run_arguments(self._watcher.folder, **changes)
         if "out" not in changes:
             arguments.pop("outputs", None)
-        return {**arguments, "store": self.store}
+        return {**arguments, "store": self.store, "retry_failed": False}
 
     def _is_owed(self) -> bool:
         """Return whether some place has not taken the results."""

@@ -1,10 +1,14 @@
 """Commands that plan and run jobs."""
 
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,12 +114,25 @@ def _arguments(image: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     "--request", type=click.File("rb"), help="Model Runner ImageRequest JSON; - is stdin."
 )
 @config_option
-@click.option("-o", "--out", help="Folder or s3:// URL of the results.")
+@click.option(
+    "-o",
+    "--out",
+    help="Folder or s3:// URL of the results; - writes GeoJSON lines to stdout.  "
+    "[default: the current folder]",
+)
 @formats_option
 @click.option(
     "--store",
     envvar="DASKMR_STORE",
-    help="Folder or s3:// URL that keeps jobs; the same --job-id resumes a job.",
+    help="Folder or s3:// URL that keeps jobs, after their end too.  [default: .daskmr beside the "
+    "results, until they are published]",
+)
+@click.option("--again", is_flag=True, default=None, help="Begin anew a job that there is.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=None,
+    help="Replace a result of this name that is of another image or of other settings.",
 )
 @scheduler_option
 @workers_option
@@ -123,7 +140,11 @@ def _arguments(image: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
 def run_command(
     image: str | None, *, request: Any, formats: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Run a model over an image and write geolocated features."""
+    """Run a model over an image and write geolocated features.
+
+    The same command goes on where an earlier one was cut off, asks again about tiles that failed,
+    and gives a result that is published again.
+    """
     typed = {name: value for name, value in options.items() if value not in (None, ())}
     if formats:
         typed["formats"] = tuple(formats.split(","))
@@ -131,11 +152,24 @@ def run_command(
         calls = _calls_of_request(request.read(), image, typed)
     else:
         calls = [_arguments(image, typed)]
-        if not calls[0].get("out") and not calls[0].get("outputs"):
-            msg = "missing -o/--out"
-            raise click.UsageError(msg)
-    results = [run_job(job, as_json=as_json) for job in calls]
-    sys.exit(max(results))
+        if not calls[0].get("outputs"):
+            calls[0].setdefault("out", ".")
+    if any(call.get("out") == "-" for call in calls):
+        sys.exit(max(_run_to_stdout(call, as_json=as_json) for call in calls))
+    sys.exit(max(run_job(job, as_json=as_json) for job in calls))
+
+
+def _run_to_stdout(job: Mapping[str, Any], *, as_json: bool) -> int:
+    """Run one job, write its features to stdout as GeoJSON lines, and return its exit status."""
+    with TemporaryDirectory(prefix="daskmr-") as folder:
+        status = run_job(
+            {**job, "out": folder, "formats": ("geojsonseq",)}, as_json=as_json, to_stderr=True
+        )
+        for path in sorted(Path(folder).glob("*.geojsonl")):
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.flush()
+    return status
 
 
 def _calls_of_request(
@@ -155,7 +189,7 @@ def _calls_of_request(
     ]
 
 
-def run_job(job: Mapping[str, Any], *, as_json: bool) -> int:
+def run_job(job: Mapping[str, Any], *, as_json: bool, to_stderr: bool = False) -> int:
     """Run one job, print its report, and return its exit status."""
     from daskmr.api import run
     from daskmr.core.report import JobReport, JobStatus
@@ -171,7 +205,14 @@ def run_job(job: Mapping[str, Any], *, as_json: bool) -> int:
             raise
         click.echo(f"error: {error}", err=True)
         report = error.report
-    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report_text(report))
+    except KeyboardInterrupt:
+        if job.get("store") or job.get("out"):
+            click.echo("the same command goes on where it was", err=True)
+        raise
+    if to_stderr:
+        report = replace(report, outputs=())  # files that are gone soon
+    text = json.dumps(report.as_dict(), indent=2) if as_json else report_text(report)
+    click.echo(text, err=to_stderr)
     codes = {JobStatus.SUCCESS: 0, JobStatus.PARTIAL: _PARTIAL}
     return codes.get(report.status, 1)
 

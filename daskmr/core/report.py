@@ -133,6 +133,8 @@ class JobReport:
     """Outcome of each output."""
     warnings: Sequence[str] = ()
     """Warnings for the user."""
+    notes: Sequence[str] = ()
+    """What the user may like to know of this run: where it ran, and what it went on with."""
     failure: str = ""
     """Reason why the job ended before its results were published; empty when they were."""
     is_canceled: bool = False

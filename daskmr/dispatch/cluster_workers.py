@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, as `daskmr.dispatch.workers.Workers`."""
+"""The workers of a Dask cluster, as `daskmr.dispatch.workers.RegionWorkers`."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

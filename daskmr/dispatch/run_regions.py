@@ -15,7 +15,7 @@ from daskmr.dispatch.model_call import model_call
 from daskmr.dispatch.progress import Tracker
 from daskmr.dispatch.retry_policy import RetryPolicy
 from daskmr.dispatch.supervisor import JobSupervisor, give_up_all, stop_mark
-from daskmr.dispatch.workers import Workers, workers_of
+from daskmr.dispatch.workers import RegionWorkers, workers_of
 from daskmr.errors import SchedulerLostError
 from daskmr.lifecycle.open_job import OpenJob
 from daskmr.worker.task import JobContext
@@ -44,6 +44,7 @@ def run_regions(job: OpenJob) -> int:
             break
         with ExitStack() as stack:
             workers = stack.enter_context(workers_of(job))
+            job.notes[:] = _notes(job, selection, workers, missing=missing)
             supervisor = _supervisor(job, workers, selection, missing=missing)
             job.events.record(
                 "started",
@@ -63,6 +64,19 @@ def run_regions(job: OpenJob) -> int:
             finally:
                 n_tiles += supervisor.n_tiles
     return n_tiles
+
+
+def _notes(
+    job: OpenJob, selection: Selection, workers: RegionWorkers, *, missing: Sequence[Region]
+) -> list[str]:
+    """Return what a user may like to know of this run."""
+    n_all = sum(bool(selection.of_region(region).any()) for region in job.plan.regions)
+    notes = [f"ran in {workers.place}"]
+    if job.workspace.folder.n_rounds:
+        notes.append(f"asked again about {int(selection.mask.sum()):,} tiles that had failed")
+    if len(missing) < n_all:
+        notes.append(f"went on after {n_all - len(missing):,} of {n_all:,} regions")
+    return notes
 
 
 def _missing(job: OpenJob, selection: Selection) -> list[Region]:
@@ -88,7 +102,7 @@ def _of_round(job: OpenJob, number: int) -> Selection:
 
 
 def _supervisor(
-    job: OpenJob, workers: Workers, selection: Selection, *, missing: Sequence[Region]
+    job: OpenJob, workers: RegionWorkers, selection: Selection, *, missing: Sequence[Region]
 ) -> JobSupervisor:
     """Return the supervisor of a run on some workers; resolves the endpoint for them."""
     settings, space = job.plan.settings, job.workspace
@@ -115,7 +129,7 @@ def _supervisor(
 
 
 def _tracker(
-    context: JobContext, missing: Sequence[Region], tell: OnProgress, *, workers: Workers
+    context: JobContext, missing: Sequence[Region], tell: OnProgress, *, workers: RegionWorkers
 ) -> Tracker:
     """Return the progress of a job, committed regions included."""
     n_tiles = int(context.selection.mask.sum())
@@ -126,7 +140,7 @@ def _tracker(
 
 
 def _run_on(
-    workers: Workers, job: OpenJob, supervisor: JobSupervisor, *, missing: Sequence[Region]
+    workers: RegionWorkers, job: OpenJob, supervisor: JobSupervisor, *, missing: Sequence[Region]
 ) -> None:
     """Run regions where there are workers for them."""
     context = supervisor.job

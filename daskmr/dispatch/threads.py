@@ -27,7 +27,7 @@ _Task = tuple["Future[RegionSummary]", Callable[[], RegionSummary]]
 
 
 class ThreadWorkers:
-    """Threads of this process; see `daskmr.dispatch.workers.Workers`.
+    """Threads of this process; see `daskmr.dispatch.workers.RegionWorkers`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ SMALL_TILES = 32
 """Most tiles of a model in process for which no worker processes are started."""
 
 
-class Workers(Protocol):
+class RegionWorkers(Protocol):
     """What runs regions, and facts of it."""
 
     @property
@@ -82,7 +82,7 @@ def placement(plan: Plan, cluster: dict[str, Any], *, is_resumed: bool = False) 
 
 
 @contextmanager
-def workers_of(job: OpenJob) -> Iterator[Workers]:
+def workers_of(job: OpenJob) -> Iterator[RegionWorkers]:
     """Yield the workers of a job.
 
     Raises

@@ -15,11 +15,14 @@ from math import inf
 from time import monotonic
 
 from daskmr.core.capacity import target
+from daskmr.endpoints import _congestion_window
 from daskmr.endpoints._breaker import Breaker
 from daskmr.endpoints._congestion_window import CongestionWindow
 from daskmr.endpoints.shares import Grant, Report
 from daskmr.errors import AuthError, CapacityError, EndpointError, TransientError, UnreachableError
 
+INITIAL_WINDOW = int(_congestion_window.INITIAL_WINDOW)
+"""Calls in flight with which a process begins where the capacity is not known."""
 REFUSALS = 10
 """Consecutive calls with auth_error credentials after which these jobs make no further one."""
 GRANT_WAIT_S = 10.0

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from daskmr.core.events import Status
@@ -118,7 +118,7 @@ class Watcher:
         lease = json.loads(folder.objects.read(NAME) or b"{}")
         manifest, plan = folder.manifest(), record["plan"]
         state, why = _state(folder, lease, manifest)
-        return JobState(
+        seen = JobState(
             job_id=folder.job_id,
             state=state,
             image=record["request"]["image"],
@@ -136,12 +136,27 @@ class Watcher:
             owner=lease.get("owner", ""),
             epoch=lease.get("epoch", 0),
         )
+        return seen if names or manifest is None else _as_reported(seen, folder)
 
     def errors(self) -> list[TileOutcome]:
         """Return the failed tiles, in grid order."""
         self.look()
         tiles = {p: o for name in sorted(self._tiles) for p, o in self._tiles[name].items()}
         return [tiles[p] for p in sorted(tiles) if tiles[p].status is TileStatus.FAILED]
+
+
+def _as_reported(state: JobState, folder: JobFolder) -> JobState:
+    """Return the state of a job whose parts have ended with its result."""
+    report = folder.report() or {}
+    planned_skips = report["n_tiles"] - state.n_tiles
+    outcomes = Counter(report["outcomes"]) - Counter({TileStatus.SKIPPED: planned_skips})
+    return replace(
+        state,
+        n_done=state.n_regions,
+        outcomes={str(status): n for status, n in outcomes.items()},
+        reasons=report["reasons"],
+        n_features=report["n_features"],
+    )
 
 
 def _state(
@@ -178,9 +193,9 @@ def final_status(error: BaseException) -> Status | None:
 
 
 def begin_retry_round(folder: JobFolder) -> None:
-    """Begin a round of the failed tiles of a job whose last driver saw every tile fail."""
-    end = folder.last_end()
-    if end is None or not end["is_failed_whole"]:
-        return
-    if end["round"] == folder.n_rounds and folder.manifest() is None:
+    """Begin a round of the failed tiles of a job that is over, but not a success."""
+    end, manifest = folder.last_end(), folder.manifest()
+    has_failed = manifest is None and end is not None and end["is_failed_whole"]
+    is_partial = manifest is not None and manifest["status"] == Status.PARTIAL
+    if is_partial or (has_failed and end is not None and end["round"] == folder.n_rounds):
         folder.begin_round([(tile.row, tile.col) for tile in Watcher(folder).errors()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from daskmr.core.grid import Region
@@ -33,6 +33,8 @@ class OpenJob:
     """Status messages to the outside."""
     started_s: float
     """When it was opened, by `time.perf_counter`."""
+    notes: list[str] = field(default_factory=list)
+    """For the user, about this run."""
 
     @property
     def job_id(self) -> str:
@@ -53,8 +55,8 @@ class OpenJob:
 def open_job(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iterator[OpenJob]:
     """Open a job for this process alone, new or to go on with.
 
-    A kept job that failed whole begins a round of its failed tiles, unless the execution is
-    supervised.
+    A kept job that ended as PARTIAL or FAILED begins a round of its failed tiles, unless the
+    execution is supervised or wants none.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def open_job(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iter
     with ExitStack() as stack:
         stack.enter_context(execution.meter.timed(Operation.IMAGE, **labels))
         space = stack.enter_context(workspace(plan, execution, has_own_workers=has_own_workers))
-        if space.is_kept and not execution.is_supervised:
+        if space.is_kept and execution.retry_failed and not execution.is_supervised:
             begin_retry_round(space.folder)
         yield OpenJob(
             plan=plan,

@@ -1,30 +1,22 @@
 """Folder of a running job: its own in a store, or one for this run alone."""
 
-import hashlib
-import json
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from daskmr._version import __version__
 from daskmr.errors import CanceledError, RequestError, StoreError
 from daskmr.lifecycle.job_spec import job_spec
 from daskmr.planning.execution import Execution
+from daskmr.planning.identity import request_identity, result_identity, source_of
 from daskmr.planning.outputs import Destination, Output
 from daskmr.planning.plan import Plan
 from daskmr.store import JobFolder
 from daskmr.store.lease import Lease
 from daskmr.worker.cancellation import CANCELED, TAKEN_OVER
-
-_AFTER_INFERENCE = frozenset({"merge", "iou", "merge_options", "feature_properties"})
-"""Settings that can change without asking the model again."""
-_NOT_IDENTITY = frozenset({"concurrency", "timeout_s", "patience_s", "batch", "linger_s", "job_id"})
-"""Settings that decide how and when, not what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +119,11 @@ def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Wo
     folder = JobFolder.at(store, plan.settings.job_id)
     work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
     folder.begin(
-        request_identity(plan), source_of(plan), plan=work, options=job_spec(plan, outputs)
+        request_identity(plan),
+        source_of(plan),
+        plan=work,
+        options=job_spec(plan, outputs),
+        result=result_identity(plan),
     )
     lease = folder.lease()
     lease.acquire()
@@ -138,46 +134,3 @@ def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Wo
         yield Workspace(folder=folder, lease=lease)
     finally:
         lease.release()
-
-
-def request_identity(plan: Plan) -> dict[str, Any]:
-    """Return all that decides a model's answers, as plain values; possible secrets as hashes."""
-    settings = plan.settings
-    identity = {
-        f.name: _plain(getattr(settings, f.name))
-        for f in fields(settings)
-        if f.name not in _AFTER_INFERENCE | _NOT_IDENTITY
-    }
-    identity |= {
-        "image": plan.info.url,
-        "model": plan.model.name,
-        "parameters": _hashed(dict(settings.parameters)),
-        "endpoint_options": _hashed(dict(settings.endpoint_options)),
-        "regions": str(plan.regions.tiles_per_side),
-        "daskmr": __version__,
-    }
-    return identity
-
-
-def source_of(plan: Plan) -> dict[str, Any]:
-    """Return the identity of an image: its version, size and type."""
-    info = plan.info
-    return {
-        "etag": info.etag,
-        "width": info.width,
-        "height": info.height,
-        "bands": info.bands,
-        "dtype": info.dtype,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values: sizes as text, geometry as its hash."""
-    try:
-        return json.loads(json.dumps(value))
-    except TypeError:
-        return str(value) if len(str(value)) < 200 else _hashed(str(value))  # noqa: PLR2004
-
-
-def _hashed(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

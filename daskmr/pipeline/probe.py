@@ -12,6 +12,7 @@ from daskmr.core.features import Detections
 from daskmr.core.grid import Region, Tile
 from daskmr.core.timings import Stopwatch
 from daskmr.dispatch.model_call import model_call
+from daskmr.endpoints.limiter import INITIAL_WINDOW
 from daskmr.errors import DaskmrError, EndpointError
 from daskmr.planning.plan import Plan
 from daskmr.views.text import duration
@@ -60,7 +61,8 @@ class Estimate:
     n_tiles: int
     """Tiles of the job."""
     concurrency: int
-    """Calls in flight that it was reckoned with."""
+    """Calls in flight that it was reckoned with: the endpoint's capacity, or where that is found by
+    trying, those of the beginning."""
     price_per_hour: float | None = None
     """Price of an hour of the endpoint."""
 
@@ -139,7 +141,7 @@ def probe(plan: Plan, n: int, *, price_per_hour: float | None = None) -> Estimat
     return Estimate(
         samples=samples,
         n_tiles=plan.n_tiles - plan.n_skipped,
-        concurrency=ask.terms.capacity or 1,
+        concurrency=ask.terms.capacity or (INITIAL_WINDOW if ask.is_remote else 1),
         price_per_hour=price_per_hour,
     )
 

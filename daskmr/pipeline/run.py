@@ -10,12 +10,14 @@ read - encode - infer - decode - commit
 from contextlib import ExitStack
 from functools import partial
 
+from daskmr.core.report import JobStatus
 from daskmr.dispatch.cluster import connect
 from daskmr.dispatch.cluster_arguments import can_connect_again, makes_own
 from daskmr.dispatch.run_regions import run_regions
 from daskmr.lifecycle.open_job import open_job
 from daskmr.planning.execution import Execution
 from daskmr.planning.plan import Plan
+from daskmr.results.earlier import earlier_result, end_state
 from daskmr.results.georeference import georeference
 from daskmr.results.job_end import EndRecorder
 from daskmr.results.merge import merge
@@ -34,6 +36,9 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
     DaskmrError
         When the cluster, the endpoint, the store or a sink could not be used.
     """
+    earlier = earlier_result(plan, execution)
+    if earlier is not None:
+        return earlier
     cluster = execution.cluster
     again = partial(connect, **cluster) if can_connect_again(**cluster) else None
     with ExitStack() as stack:
@@ -48,9 +53,12 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         end.report = report_of(job, summary, placed.statistics)
         raise_or_warn(end.report)
         report = publish(job, summary, placed, end=end, n_tiles=n_tiles)
-        return Result(
+        result = Result(
             report=report,
             loaded=placed.whole() if execution.load else None,
             image=plan.original,
             placing=plan.placing,
         )
+    if job.workspace.is_kept and report.status is JobStatus.SUCCESS:
+        end_state(job.workspace.folder, keeps_beside=execution.keeps_beside)
+    return result

@@ -31,6 +31,14 @@ class Execution:
     """Told about once a second how far the job has come."""
     store: str | None = None
     """Where jobs are kept, so that a later run of the same job goes on; None for this run alone."""
+    keeps_beside: bool = False
+    """Whether `store` lies beside the results, and ends with them but for a record."""
+    again: bool = False
+    """Whether a job that there is begins anew."""
+    overwrite: bool = False
+    """Whether one of another image or of other settings is replaced."""
+    retry_failed: bool = True
+    """Whether the failed tiles of a job that has ended are asked about again."""
     load: bool = True
     """Whether the features are loaded into memory at the end."""
     priority: int = 0

@@ -25,6 +25,7 @@ from daskmr.image import Door, Image, open_image
 from daskmr.image.prepared import prepare
 from daskmr.merge import merger
 from daskmr.planning.endpoint_options import endpoint_hints
+from daskmr.planning.identity import job_name, model_code
 from daskmr.planning.payload import fitting, limit
 from daskmr.planning.plan import Plan, largest_tile
 from daskmr.planning.regions import plan_regions
@@ -68,7 +69,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     grid = _grid(settings, opened.info, area)
     planned = tiles_touching(grid, area) if area is not None else _everywhere(grid)
     empty = planned & _stored_nothing(opened, grid) if settings.skip_nodata else ~planned & False
-    return Plan(
+    plan = Plan(
         settings=settings,
         image=opened,
         model=endpoint,
@@ -87,6 +88,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
         n_skipped=int(empty.sum()),
         skipped=Selection.of(empty),
         model_address=model if isinstance(model, str) else None,
+        model_code=model_code(endpoint),
         warnings=[
             *(endpoint.notes if isinstance(endpoint, Annotated) else ()),
             *_payload_warnings(
@@ -96,6 +98,10 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
             *configuration_warnings(),
         ],
     )
+
+    if settings.job_id:
+        return plan
+    return replace(plan, settings=replace(settings, job_id=job_name(plan)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ OPTIONS: Final[Sequence[Option]] = (
     Option(name="feature_properties", default=(), kind="json", metavar="JSON|FILE",
            request="featureProperties",
            help="Properties given to every feature of the result: a list of objects."),
-    Option(name="job_id", default="", shown="made up", request="jobId",
+    Option(name="job_id", default="", shown="of image, model and a hash of what is asked",
+           request="jobId",
            help="Name of the job and of its result files."),
 )  # fmt: skip
 """In the order in which they are listed."""

@@ -71,6 +71,10 @@ class Output:
         """Name in reports."""
         return self.url
 
+    def files(self, job_id: str) -> list[str]:
+        """Return the names of the files that a job writes here."""
+        return [*(f"{job_id}{sink(name).suffix}" for name in self.formats), _coverage_name(job_id)]
+
     @property
     def document(self) -> dict[str, Any]:
         """The output as plain JSON values, which `destination` reads."""
@@ -88,7 +92,7 @@ class Output:
         SinkError, StoreError
             When one could not be written.
         """
-        map_name = f"{provenance.job_id}.coverage.geojson"
+        map_name = _coverage_name(provenance.job_id)
         if not self.is_remote:
             outputs = write(rows, self.url, self.formats, provenance=provenance)
             outputs.append(object_store(self.url).put(map_name, coverage))
@@ -186,6 +190,15 @@ def destination(document: Mapping[str, Any], formats: Sequence[str]) -> Destinat
     return StreamOutput(stream=stream, document=dict(document))
 
 
+def place_beside(outputs: Sequence[Destination]) -> str | None:
+    """Return where the state of a job is kept beside its results; None where it cannot be."""
+    for output in outputs:
+        if isinstance(output, Output) and not output.identity.role:
+            is_known = not output.is_remote or output.url.startswith("s3://")
+            return f"{output.url}/.daskmr" if is_known else None
+    return None
+
+
 def _stream_name(kind: object) -> str:
     """Return the name in the table of streams of a ``type``."""
     names = {name.lower(): name for name in STREAMS.names()}
@@ -194,6 +207,11 @@ def _stream_name(kind: object) -> str:
         msg = f"outputs: type {kind!r} is none of {known}"
         raise RequestError(msg)
     return names[str(kind).lower()]
+
+
+def _coverage_name(job_id: str) -> str:
+    """Return the name of the map of a job's tiles."""
+    return f"{job_id}.coverage.geojson"
 
 
 def digest(path: Path) -> dict[str, Any]:

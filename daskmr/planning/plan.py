@@ -62,6 +62,8 @@ class Plan:
     """The skipped tiles."""
     model_address: str | None
     """URL or name by which the model was given; None for a function."""
+    model_code: str
+    """Hash of the code or file of a model in process; empty without one."""
     warnings: Sequence[str]
     """What the user should know before starting."""
 

@@ -1,6 +1,5 @@
 """The options of a job, checked and resolved; described in `daskmr.planning.options`."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from difflib import get_close_matches
@@ -22,7 +21,7 @@ MERGE = str(default("merge"))
 _STRATEGY: Strategy = default("strategy")
 _MAX_LINGER_S = 60
 _MAX_HEIGHT_M = 20_000
-_JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_JOB_ID = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127})?$"
 _CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid", coerce_numbers_to_str=True)
 T = TypeVar("T")
 
@@ -147,7 +146,8 @@ class Settings:
     feature_properties: Annotated[Sequence[Mapping[str, Any]], AfterValidator(tuple)] = ()
     """Properties given to every feature of the result, merged in this order."""
     job_id: Annotated[str, Field(pattern=_JOB_ID), AfterValidator(_without_dots)] = ""
-    """Name of the job and of its result files; made up when empty."""
+    """Name of the job and of its result files; when empty, one of the image, the model and a hash
+    of all that is asked, so that the same call names the same job."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -159,8 +159,7 @@ class Settings:
             Names every option that is unknown or has a wrong value.
         """
         refuse_unknown(options)
-        values = {"job_id": "", **options}
-        values["job_id"] = str(values["job_id"]) or uuid.uuid4().hex
+        values = {name: value for name, value in options.items() if value or name != "job_id"}
         if values.get("iou") is None:
             values["iou"] = usual_iou(str(values.get("merge", MERGE)))
         settings = _checked(lambda: cls(**values))

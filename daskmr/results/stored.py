@@ -24,7 +24,7 @@ def stored_features(folder: JobFolder) -> gpd.GeoDataFrame:
         When the job has no result.
     """
     (name,) = [name for name in _manifest(folder)["results"] if name.startswith("result-")][:1]
-    with fsspec.open(f"{folder.url}/{name}", "rb") as file:
+    with fsspec.open(_url(folder, name), "rb") as file:
         rows = gpd.read_parquet(file).drop(columns=list(PROVENANCE_COLUMNS))
     texts = [n for n in rows.columns.drop(list(_NOT_TEXT)) if is_string_dtype(rows[n].dtype)]
     return rows.astype(dict.fromkeys(texts, "string"))
@@ -43,9 +43,25 @@ def stored_tiles(folder: JobFolder, *, is_placed: bool) -> gpd.GeoDataFrame | No
     names = [name for name in _manifest(folder)["results"] if name.startswith("coverage-")]
     if not names:
         return None
-    with fsspec.open(f"{folder.url}/{names[0]}", "rb") as file:
+    with fsspec.open(_url(folder, names[0]), "rb") as file:
         tiles = gpd.GeoDataFrame.from_features(json.load(file)["features"])
     return tiles.set_crs("EPSG:4326") if is_placed and len(tiles) else tiles
+
+
+def published_twin(folder: JobFolder, name: str) -> str | None:
+    """Return the URL of the published file with the content of a result in a job's folder."""
+    sha256 = _manifest(folder)["results"][name]["sha256"]
+    for delivery in (folder.report() or {}).get("deliveries", ()):
+        for file, entry in delivery["files"].items():
+            if entry["sha256"] == sha256:
+                return f"{delivery['outputs'][0].rpartition('/')[0]}/{file}"
+    return None
+
+
+def _url(folder: JobFolder, name: str) -> str:
+    """Return where a result is: in the job's folder, or where it was published."""
+    here = f"{folder.url}/{name}"
+    return here if folder.objects.exists(name) else published_twin(folder, name) or here
 
 
 def _manifest(folder: JobFolder) -> Mapping[str, Any]:

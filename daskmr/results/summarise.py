@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,7 +37,8 @@ def report_of(job: OpenJob, summary: JobSummary, statistics: FeatureStatistics) 
     """Return the report of a job, without its outputs and times."""
     attempts = job.workspace.folder.attempts().values()
     n_bad = Counter(cause for causes in attempts for cause in causes)
-    return summary.report(job.plan, statistics, n_bad_attempts=n_bad)
+    report = summary.report(job.plan, statistics, n_bad_attempts=n_bad)
+    return replace(report, notes=tuple(job.notes))
 
 
 def raise_or_warn(report: JobReport) -> None:

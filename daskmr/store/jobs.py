@@ -68,6 +68,7 @@ class JobFolder:
         *,
         plan: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        result: Mapping[str, Any] | None = None,
     ) -> bool:
         """Begin or continue the job; return True if it existed before.
 
@@ -81,6 +82,8 @@ class JobFolder:
             Numbers of tiles and regions, for `daskmr status`.
         options
             Options that a later call needs to continue the job by its name alone.
+        result
+            All that the result depends on, beside the image's content.
 
         Raises
         ------
@@ -99,6 +102,7 @@ class JobFolder:
             "source": dict(source),
             "plan": dict(plan or {}),
             "options": dict(options or {}),
+            "result": dict(result or {}),
         }
         content = json.dumps(record, indent=1, sort_keys=True).encode()
         exists = objects.read(_REQUEST) is not None

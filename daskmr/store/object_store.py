@@ -64,8 +64,14 @@ class ObjectStore(Protocol):
         *prefix* ends with a slash. The names inside the folders are not listed.
         """
 
-    def remove(self) -> None:
-        """Delete everything."""
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a name; None if it does not exist."""
+
+    def delete(self, name: str) -> None:
+        """Delete a name; one that does not exist is none any more."""
+
+    def remove(self, prefix: str = "") -> None:
+        """Delete everything, or all names below a folder; *prefix* ends with a slash then."""
 
 
 def object_store(url: str) -> ObjectStore:
@@ -177,9 +183,26 @@ class FolderStore:
             sorted(path.name for path in start.iterdir() if path.is_dir()) if start.is_dir() else []
         )
 
-    def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.url, ignore_errors=True)
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file; None if it does not exist."""
+        with _translate_errors(self.url, "read", name):
+            try:
+                return self._path(name).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and its folder when that is empty then."""
+        path = self._path(name)
+        with _translate_errors(self.url, "delete", name):
+            path.unlink(missing_ok=True)
+        if path.parent != Path(self.url):
+            with suppress(OSError):
+                path.parent.rmdir()
+
+    def remove(self, prefix: str = "") -> None:
+        """Delete the folder, or one inside it."""
+        shutil.rmtree(self._path(prefix), ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         return Path(self.url) / name
@@ -208,16 +231,26 @@ class BucketStore:
 
     def exists(self, name: str) -> bool:
         """Return True if a key exists."""
+        return self.size(name) is not None
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a key; None if it does not exist."""
         bucket, key = self._bucket_and_key(name)
         try:
             with aws.translate_errors(f"{self.url}/{name}"):
-                aws.client("s3").head_object(Bucket=bucket, Key=key)
+                answer = aws.client("s3").head_object(Bucket=bucket, Key=key)
         except EndpointError as error:
             if error.reason in _MISSING:
-                return False
+                return None
             msg = f"{self.url}/{name}: cannot read: {error}"
             raise StoreError(msg) from error
-        return True
+        return int(answer["ContentLength"])
+
+    def delete(self, name: str) -> None:
+        """Delete a key."""
+        bucket, key = self._bucket_and_key(name)
+        with self._translate_errors("delete", name):
+            aws.client("s3").delete_object(Bucket=bucket, Key=key)
 
     def put(self, name: str, path: Path) -> str:
         """Copy a file to a key, by a multipart upload if it is large; return its URL."""
@@ -256,12 +289,10 @@ class BucketStore:
             ]
         return sorted(key.removeprefix(start).rstrip("/") for key in prefixes)
 
-    def remove(self) -> None:
-        """Delete all keys."""
-        for name in self.names(""):
-            bucket, key = self._bucket_and_key(name)
-            with self._translate_errors("delete", name):
-                aws.client("s3").delete_object(Bucket=bucket, Key=key)
+    def remove(self, prefix: str = "") -> None:
+        """Delete all keys that start with *prefix*."""
+        for name in self.names(prefix):
+            self.delete(name)
 
     def check(self) -> None:
         """Raise if the service ignores conditions of writes.
@@ -273,9 +304,7 @@ class BucketStore:
         """
         name = f"probe-{uuid.uuid4().hex}"
         first, second = self.create(name, b"1"), self.create(name, b"2")
-        bucket, key = self._bucket_and_key(name)
-        with self._translate_errors("delete", name):
-            aws.client("s3").delete_object(Bucket=bucket, Key=key)
+        self.delete(name)
         if not first or second:
             msg = f"{self.url}: the service does not know conditional writes; jobs could be mixed"
             raise StoreError(msg)

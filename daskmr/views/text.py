@@ -58,6 +58,7 @@ def report_rows(report: JobReport) -> list[tuple[str, str]]:
         *(("dropped", f"{n:,} x {reason}") for reason, n in sorted(report.dropped.items())),
         ("time", f"{wall:.1f} s, {report.megapixels:,.1f} Mpx{speed}"),
         *(("output", output) for output in report.outputs),
+        *(("note", note) for note in report.notes),
         *(("warning", warning) for warning in report.warnings),
     ]
     if report.problems:

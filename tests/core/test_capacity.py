@@ -20,8 +20,8 @@ from daskmr.endpoints.http import HttpEndpoint
 from daskmr.errors import RequestError
 
 
-def test_an_http_endpoint_stands_ten_calls() -> None:  # K1
-    assert HttpEndpoint(url="http://models.example/").concurrency == 10
+def test_how_much_an_http_endpoint_stands_is_found_by_trying() -> None:  # K1
+    assert HttpEndpoint(url="http://models.example/").concurrency == "auto"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_coordinator_is_installed_once(client: Any) -> None:
 def test_a_job_runs_where_no_coordinator_can_be(
     client: Any, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daskmr.dispatch.model_call.install", lambda _client: False)
+    monkeypatch.setattr("daskmr.dispatch.capacity_client.install", lambda _client: False)
     with serving(slow(0.01)) as server:
         report = daskmr.run(
             image, server.url, tile_size=64, overlap=0, concurrency=4, client=client

@@ -18,7 +18,7 @@ import daskmr
 from daskmr.core.grid import RegionGrid, Size
 from daskmr.dispatch.model_call import model_call
 from daskmr.lifecycle.job_spec import job_spec
-from daskmr.lifecycle.workspace import request_identity, source_of
+from daskmr.planning.identity import request_identity, source_of
 from daskmr.planning.plan import Plan
 from daskmr.results import merge, merge_on_cluster
 from daskmr.store import JobFolder
