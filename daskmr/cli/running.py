@@ -134,6 +134,11 @@ def _arguments(image: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     default=None,
     help="Replace a result of this name that is of another image or of other settings.",
 )
+@click.option(
+    "--retry-failed/--no-retry-failed",
+    default=None,
+    help="Ask again about tiles that failed, when the job has ended with some.  [default: ask]",
+)
 @scheduler_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -205,9 +210,9 @@ def run_job(job: Mapping[str, Any], *, as_json: bool, to_stderr: bool = False) -
             raise
         click.echo(f"error: {error}", err=True)
         report = error.report
-    except KeyboardInterrupt:
-        if job.get("store") or job.get("out"):
-            click.echo("the same command goes on where it was", err=True)
+    except BaseException as error:
+        if not isinstance(error, Exception) and not to_stderr:
+            click.echo("the same command goes on where this one was", err=True)
         raise
     if to_stderr:
         report = replace(report, outputs=())  # files that are gone soon

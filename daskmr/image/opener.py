@@ -390,11 +390,12 @@ def _silence() -> None:
     """Ignore warnings about images without georeferencing, which the plan reports."""
     from rasterio.errors import NotGeoreferencedWarning
 
-    for module in ("daskmr.image", "rasterio", "rioxarray"):
+    modules = ("daskmr.image", "rasterio", "rioxarray")
+    for module in modules:
         pattern = rf"{module}(\..*)?"
-        known = any(
+        known = any(  # before filters that somebody has added since, which would win
             f[2] is NotGeoreferencedWarning and f[3] is not None and f[3].pattern == pattern
-            for f in warnings.filters
+            for f in warnings.filters[: len(modules)]
         )
         if not known:
             warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=pattern)

@@ -118,7 +118,7 @@ class Watcher:
         lease = json.loads(folder.objects.read(NAME) or b"{}")
         manifest, plan = folder.manifest(), record["plan"]
         state, why = _state(folder, lease, manifest)
-        seen = JobState(
+        by_parts = JobState(
             job_id=folder.job_id,
             state=state,
             image=record["request"]["image"],
@@ -136,7 +136,7 @@ class Watcher:
             owner=lease.get("owner", ""),
             epoch=lease.get("epoch", 0),
         )
-        return seen if names or manifest is None else _as_reported(seen, folder)
+        return by_parts if names or manifest is None else _as_reported(by_parts, folder)
 
     def errors(self) -> list[TileOutcome]:
         """Return the failed tiles, in grid order."""

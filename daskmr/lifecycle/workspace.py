@@ -3,8 +3,8 @@
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from daskmr.errors import CanceledError, RequestError, StoreError
 from daskmr.lifecycle.job_spec import job_spec
 from daskmr.planning.execution import Execution
 from daskmr.planning.identity import request_identity, result_identity, source_of
-from daskmr.planning.outputs import Destination, Output
+from daskmr.planning.outputs import Output
 from daskmr.planning.plan import Plan
 from daskmr.store import JobFolder
 from daskmr.store.lease import Lease
@@ -92,7 +92,7 @@ def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Ite
         When the job is being run by somebody else.
     """
     if execution.store is not None:
-        with _kept(plan, execution.outputs, execution.store) as kept:
+        with _kept(plan, execution, execution.store) as kept:
             yield kept
         return
     name = f".daskmr-{uuid.uuid4().hex}"
@@ -112,7 +112,7 @@ def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Ite
 
 
 @contextmanager
-def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Workspace]:
+def _kept(plan: Plan, execution: Execution, store: str) -> Iterator[Workspace]:
     if plan.image.source is None:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
@@ -122,7 +122,7 @@ def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Wo
         request_identity(plan),
         source_of(plan),
         plan=work,
-        options=job_spec(plan, outputs),
+        options=job_spec(plan, execution.outputs),
         result=result_identity(plan),
     )
     lease = folder.lease()
@@ -132,5 +132,18 @@ def _kept(plan: Plan, outputs: Sequence[Destination], store: str) -> Iterator[Wo
         if lease.epoch:  # workers of the driver before this one may still be at it
             folder.request_stop(lease.epoch - 1, TAKEN_OVER)
         yield Workspace(folder=folder, lease=lease)
-    finally:
+    except BaseException:
         lease.release()
+        if execution.keeps_beside and not folder.part_names():
+            _remove(folder)  # nothing was done that could be lost
+        raise
+    lease.release()
+
+
+def _remove(folder: JobFolder) -> None:
+    """Remove the folder of a job, and those around it that are empty then."""
+    folder.objects.remove()
+    if "://" not in folder.url:
+        for parent in list(Path(folder.url).parents)[:2]:
+            with suppress(OSError):
+                parent.rmdir()

@@ -75,13 +75,13 @@ def source_of(plan: Plan) -> dict[str, Any]:
 def job_name(plan: Plan) -> str:
     """Return a name for a job: its image, its model, and a hash of all that was asked.
 
-    The same call names the same job. An array of this process that is no lazy Dask array has no
-    content that could be compared cheaply, so that its job is another one each time.
+    The same call names the same job; an array of this process is named by its Dask graph, and one
+    in memory by its content.
     """
-    asked = result_identity(plan)
+    identity = result_identity(plan)
     if plan.original.source is None:
-        asked["array"] = _array_token(plan.original.data)
-    digest = _hashed(asked)[:_N_DIGITS]
+        identity["array"] = str(plan.original.data.data.name)
+    digest = _hashed(identity)[:_N_DIGITS]
     image = Path(urlsplit(plan.info.url).path).stem or "image"
     return "-".join([_word(image, "image"), _word(_model_word(plan.model), "model"), digest])
 
@@ -141,14 +141,6 @@ def _names(code: CodeType) -> set[str]:
 def _plain_code(code: CodeType) -> Any:
     consts = [_plain_code(c) if isinstance(c, CodeType) else c for c in code.co_consts]
     return [code.co_code, consts, code.co_names, code.co_varnames]
-
-
-def _array_token(data: Any) -> str:
-    """Return the name of a lazy array's graph; another one each time for an array in memory."""
-    import dask.array as da
-
-    is_lazy = isinstance(data.data, da.Array)
-    return str(data.data.name) if is_lazy else uuid.uuid4().hex
 
 
 def _model_word(model: Endpoint | LocalModel) -> str:

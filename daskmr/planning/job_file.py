@@ -16,7 +16,8 @@ from daskmr.planning.options import BY_NAME
 from daskmr.planning.settings import Settings
 
 EXECUTION: Final[tuple[str, ...]] = (
-    "out", "outputs", "formats", "store", "scheduler", "workers", "load",
+    "out", "outputs", "formats", "store", "scheduler", "workers", "load", "again", "overwrite",
+    "retry_failed",
 )  # fmt: skip
 """Arguments of `daskmr.run` beside options that a job file may hold."""
 NAMES: Final[tuple[str, ...]] = ("image", "model", *BY_NAME, *EXECUTION)

@@ -159,7 +159,7 @@ class Settings:
             Names every option that is unknown or has a wrong value.
         """
         refuse_unknown(options)
-        values = {name: value for name, value in options.items() if value or name != "job_id"}
+        values = {name: value for name, value in options.items() if name != "job_id" or value}
         if values.get("iou") is None:
             values["iou"] = usual_iou(str(values.get("merge", MERGE)))
         settings = _checked(lambda: cls(**values))

@@ -12,6 +12,8 @@ from typing import Any
 
 from daskmr.core.report import Delivery, JobReport, JobStatus
 from daskmr.errors import RequestError
+from daskmr.lifecycle.notifier import notifying
+from daskmr.lifecycle.workspace import Workspace
 from daskmr.planning.execution import Execution
 from daskmr.planning.identity import differences, result_identity, source_of
 from daskmr.planning.outputs import Destination, Output
@@ -22,7 +24,7 @@ from daskmr.store import JobFolder
 from daskmr.store.object_store import object_store
 
 _REPLACED = "replaced.json"
-_ENDS = ("attempts/", "ends/", "outbox/", "regions/", "stop/")
+_ENDS = ("attempts/", "ends/", "regions/", "stop/")
 """What of a job's folder ends with its published result."""
 _AGAIN = "again=True (--again) asks anew"
 _OVERWRITE = "overwrite=True (--overwrite) replaces it"
@@ -70,12 +72,14 @@ def _is_success(folder: JobFolder) -> bool:
 def _again(plan: Plan, execution: Execution, folder: JobFolder) -> Result | None:
     """Return a result that was published before; None when not all of it is there any more."""
     report = JobReport.from_dict(folder.report() or {})
-    found = [_delivered(output, folder.job_id, report) for output in execution.outputs]
-    deliveries = [delivery for delivery in found if delivery is not None]
-    if len(deliveries) < len(found):
+    known = [_delivered(output, folder.job_id, report) for output in execution.outputs]
+    deliveries = [delivery for delivery in known if delivery is not None]
+    if len(deliveries) < len(known):
         if execution.keeps_beside:  # there are no parts to write it from
             _begin_anew(folder)
         return None
+    with notifying(plan, Workspace(folder=folder), execution) as notifier:
+        notifier.ended(report)  # for channels that have not heard of it yet
     return Result(
         report=replace(
             report,

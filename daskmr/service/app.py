@@ -23,7 +23,8 @@ from daskmr.service.scheduler import JobScheduler
 from daskmr.service.sqs import RequestQueue
 from daskmr.sinks import sink
 from daskmr.status import Emf, Meter, Prometheus, StatusDispatcher
-from daskmr.store.object_store import BucketStore, object_store
+from daskmr.store.bucket import BucketStore
+from daskmr.store.object_store import object_store
 
 log = logging.getLogger(__name__)
 _SHUTDOWN_S = 100.0

@@ -30,8 +30,9 @@ from typing import Any
 
 from daskmr.core.grid import Position
 from daskmr.errors import RequestError, SourceChangedError, StoreError
+from daskmr.store.bucket import BucketStore
 from daskmr.store.lease import Lease
-from daskmr.store.object_store import BucketStore, ObjectStore, digest, object_store
+from daskmr.store.object_store import ObjectStore, digest, object_store
 from daskmr.store.parts import PartStore
 
 _REQUEST = "request.json"

@@ -63,6 +63,17 @@ class ObjectStoreContract:
         assert sum(won) == 1
         assert objects.read("x") == contents[won.index(True)]
 
+    def test_a_name_and_a_folder_are_removed_alone(self) -> None:
+        objects = self.make()
+        for name in ("a/x", "a/y", "b/x", "c"):
+            objects.create(name, name.encode() * 3)
+        assert (objects.size("a/x"), objects.size("z")) == (9, None)
+        objects.delete("c")
+        objects.delete("c")  # gone already
+        objects.remove("a/")
+        objects.remove("z/")
+        assert objects.names("") == ["b/x"]
+
     def test_what_is_removed_is_gone(self) -> None:
         objects = self.make()
         objects.create("a/x", b"1")

@@ -52,7 +52,8 @@ def test_a_finished_job_is_replayed_without_a_call_to_the_same_bytes(tmp_path: P
     with job.running() as (driver, _model):
         first = driver.wait(120)
         asked, before = calls(job.log), job.checker()
-        driver.words = [word.replace("/out-", "/again-") for word in driver.words]
+        words = [word.replace("/out-", "/again-") for word in driver.words]
+        driver.words = [*words, "--no-retry-failed"]
         driver.start()
         assert driver.wait(120) == first
         assert calls(job.log) == asked

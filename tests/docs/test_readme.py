@@ -32,7 +32,7 @@ def test_they_run_as_printed(scene: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "SUCCESS 2066 {'bright_object'}\n"
-    assert {path.suffix for path in (scene / "results").iterdir()} == {".geojson", ".parquet"}
+    assert {path.suffix for path in (scene / "results").glob("[!.]*")} == {".geojson", ".parquet"}
 
 
 @pytest.mark.deploy

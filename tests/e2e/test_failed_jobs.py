@@ -104,10 +104,11 @@ def test_a_job_of_which_every_tile_failed_is_failed_and_the_same_call_asks_again
     assert (job.status, job.report.status, job.progress().why) == ("PARTIAL", "PARTIAL", "")
     assert job.progress().n_rounds == 2
     n_calls = len(model.requests)
-    with warnings.catch_warnings():  # a result is replayed, not asked for again
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        daskmr.run(**run)
-    assert len(model.requests) == n_calls
+        daskmr.run(**run, retry_failed=False)
+        daskmr.run(**run)  # the tile that failed is asked about again, and no other
+    assert len(model.requests) == n_calls + 1
 
 
 def test_retry_asks_about_the_tiles_of_a_job_that_failed_whole(

@@ -54,7 +54,7 @@ def test_what_is_in_flight_never_adds_up_to_more_than_the_capacity(
     for name, ended, waiting, leaves, later_s in events:
         now += later_s
         for each in "abcd":  # all beat, so that none expires
-            if share[each]:
+            if share[each] or in_flight[each]:
                 said = report(capacity=capacity, share=share[each], in_flight=in_flight[each])
                 share[each] = book.exchange(each, said, now).share or 0
         in_flight[name] = max(0, in_flight[name] - ended)

@@ -10,7 +10,8 @@ import pytest
 
 from daskmr import aws
 from daskmr.errors import StoreError
-from daskmr.store.object_store import BucketStore, FolderStore, object_store
+from daskmr.store.bucket import BucketStore
+from daskmr.store.object_store import FolderStore, object_store
 from daskmr.testing.contracts_store import ObjectStoreContract
 
 
