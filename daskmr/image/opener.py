@@ -390,12 +390,11 @@ def _silence() -> None:
     """Ignore warnings about images without georeferencing, which the plan reports."""
     from rasterio.errors import NotGeoreferencedWarning
 
-    modules = ("daskmr.image", "rasterio", "rioxarray")
-    for module in modules:
+    for module in ("daskmr.image", "rasterio", "rioxarray"):
         pattern = rf"{module}(\..*)?"
         known = any(  # before filters that somebody has added since, which would win
             f[2] is NotGeoreferencedWarning and f[3] is not None and f[3].pattern == pattern
-            for f in warnings.filters[: len(modules)]
+            for f in warnings.filters[:3]
         )
         if not known:
             warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=pattern)

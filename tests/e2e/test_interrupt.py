@@ -77,5 +77,5 @@ def test_a_job_that_is_told_to_end_cleans_up(
     assert err.splitlines()[-1] == word
     assert "Traceback" not in err
     assert wait(lambda: not alive(family), 15), alive(family)
-    assert err.splitlines()[-2] == "the same command goes on where this one was"
+    assert "\nthe same command goes on where this one was\n" in f"\n{err}"
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {".daskmr"}
