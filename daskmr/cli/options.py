@@ -67,8 +67,9 @@ model_option = click.option(
 
 
 store_option = click.option(
-    "--store", envvar="DASKMR_STORE", required=True, help="Folder or s3:// URL that keeps jobs."
-)
+    "--store", envvar="DASKMR_STORE", default=".daskmr",
+    help="Folder or s3:// URL that keeps jobs.  [default: .daskmr of the current folder]",
+)  # fmt: skip
 
 
 def scheduler_option(command: F) -> F:
