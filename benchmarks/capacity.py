@@ -1,4 +1,4 @@
-"""Endpoints kept busy, on good and on bad days: 2,048 tiles, 200 ms a call, 64 calls at once."""
+"""Endpoints kept busy, on good and on bad days: 200 ms a call, 64 calls at once, 2,048 tiles."""
 
 import asyncio
 import resource
@@ -72,6 +72,50 @@ def steady(bench: Bench, concurrency: int | str, budget: str) -> Figure:
         name=f"endpoint-bound, capacity {what}: wall", value=spent / ideal, budget=budget,
         detail=detail,
     )  # fmt: skip
+
+
+def plain(folder: Path, n_tiles: int, budget: str) -> Iterator[Figure]:
+    """Wall time of the call that people type first: no option, no client, one process."""
+    cols = 100
+    image = write_image(folder / f"{n_tiles}.tif", rows=n_tiles // cols, cols=cols)
+    with model_server(latency_s=_LATENCY_S, capacity=_CAPACITY) as server:
+        started = time.perf_counter()
+        report = daskmr.run(image, server.url, tile_size=_TILE, overlap=0).report
+        spent, n_requests = time.perf_counter() - started, server.n_requests.value
+    ideal = n_tiles / _RATE
+    name = f"{n_tiles:,} tiles, no option"
+    yield Figure(
+        name=f"{name}: wall", value=spent / ideal, budget=budget,
+        detail=f"{spent:.2f} s, ideal {ideal:.2f} s",
+    )  # fmt: skip
+    yield Figure(
+        name=f"{name}: requests a tile", value=n_requests / n_tiles, budget="<= 1.1", detail=""
+    )
+    n_failed = n_tiles - report.outcomes["SUCCEEDED"]
+    yield Figure(name=f"{name}: tiles failed", value=n_failed, budget="<= 0", detail="")
+
+
+def one_at_a_time(folder: Path) -> Iterator[Figure]:
+    """Wall time and requests of an endpoint that takes one call, and refuses or keeps others."""
+    image = write_image(folder / "few.tif", rows=20, cols=20)
+    latency_s, n_tiles = 0.02, 400
+    for refuses in (True, False):
+        with model_server(
+            latency_s=latency_s, capacity=1 if refuses else 10**6, is_serial=not refuses
+        ) as server:
+            started = time.perf_counter()
+            report = daskmr.run(image, server.url, tile_size=_TILE, overlap=0).report
+            spent, n_requests = time.perf_counter() - started, server.n_requests.value
+        assert report.outcomes["SUCCEEDED"] == n_tiles
+        name = f"one call at a time, others {'refused' if refuses else 'wait'}"
+        ideal = n_tiles * latency_s
+        yield Figure(
+            name=f"{name}: wall", value=spent / ideal, budget="<= 1.25",
+            detail=f"{spent:.2f} s, ideal {ideal:.2f} s",
+        )  # fmt: skip
+        yield Figure(
+            name=f"{name}: requests a tile", value=n_requests / n_tiles, budget="<= 1.1", detail=""
+        )
 
 
 def cut(bench: Bench) -> Iterator[Figure]:
@@ -213,7 +257,11 @@ class _meanwhile:  # noqa: N801 - reads as a statement
 
 
 def figures() -> Iterator[Figure]:
-    """All of them, on one cluster."""
+    """All of them: what people type first in this process, the rest on one cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from plain(Path(folder), 2_000, "<= 1.25")
+        yield from plain(Path(folder), 10_000, "<= 1.07")
+        yield from one_at_a_time(Path(folder))
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(

@@ -31,8 +31,13 @@ class ModelServer:
 
 
 @contextmanager
-def model_server(*, latency_s: float = 0.0, capacity: int = 10_000) -> Iterator[ModelServer]:
-    """Yield a server on loopback for as long as the block runs."""
+def model_server(
+    *, latency_s: float = 0.0, capacity: int = 10_000, is_serial: bool = False
+) -> Iterator[ModelServer]:
+    """Yield a server on loopback for as long as the block runs.
+
+    One that is serial works on one call at a time, and lets the others wait in line.
+    """
     context = multiprocessing.get_context("spawn")
     port = context.Queue()
     made = ModelServer(
@@ -44,7 +49,7 @@ def model_server(*, latency_s: float = 0.0, capacity: int = 10_000) -> Iterator[
         n_requests=context.Value("i", 0),
         n_answered=context.Value("i", 0),
     )
-    process = context.Process(target=_serve, args=(made, port), daemon=True)
+    process = context.Process(target=_serve, args=(made, port, is_serial), daemon=True)
     process.start()
     try:
         made.url = f"http://127.0.0.1:{port.get(timeout=60)}/"
@@ -54,12 +59,12 @@ def model_server(*, latency_s: float = 0.0, capacity: int = 10_000) -> Iterator[
         process.join()
 
 
-def _serve(server: ModelServer, port: Any) -> None:
+def _serve(server: ModelServer, port: Any, is_serial: bool) -> None:  # noqa: FBT001
     import asyncio
 
     from aiohttp import web
 
-    in_flight = 0
+    in_flight, line = 0, asyncio.Semaphore(1 if is_serial else 10**6)
 
     async def answer(request: web.Request) -> web.Response:
         nonlocal in_flight
@@ -72,7 +77,8 @@ def _serve(server: ModelServer, port: Any) -> None:
             return web.Response(status=429)
         in_flight += 1
         try:
-            await asyncio.sleep(_seconds())
+            async with line:
+                await asyncio.sleep(_seconds())
         finally:
             in_flight -= 1
         server.n_answered.value += 1

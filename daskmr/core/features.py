@@ -67,6 +67,11 @@ class Detections:
     """JSON of whatever else the model said."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Features of the answer that could not be used, counted by reason (``NO_SHAPE``)."""
+    example: str = ""
+    """The first of these, shortened; empty when there is none."""
+    symptoms: Mapping[str, str] = field(default_factory=dict)
+    """What the reader of the answer found odd about it: an example by name, see
+    `daskmr.decode.symptoms`."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -36,13 +36,15 @@ class TileOutcome:
     reason: str = ""
     """Short upper-case cause (``HTTP_500``, ``NODATA``); empty for a success."""
     message: str = ""
-    """One sentence for users; empty for a success."""
+    """One sentence for users; of a success the first detection that was left out, if any."""
     n_features: int = 0
     """Features kept from the answer."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Features of the answer that could not be used, by reason."""
     attempts: int = 0
     """Calls of the endpoint that were made."""
+    symptoms: Mapping[str, str] = field(default_factory=dict)
+    """What is odd about the answer: an example by name, see `daskmr.decode.symptoms`."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -13,6 +13,7 @@ cannot be used is left out and counted by its reason (`Drop`).
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -22,7 +23,7 @@ from daskmr.core.features import Detections
 from daskmr.core.grid import Size
 from daskmr.core.wire import Answer
 from daskmr.decode import AUTO, AnswerForm
-from daskmr.decode.columns import Reading, from_frame, json_text, refusal
+from daskmr.decode.columns import Reading, class_name, from_frame, json_text, refusal
 from daskmr.decode.masks import from_arrays, keys_of
 from daskmr.decode.peers import (
     Row,
@@ -34,7 +35,7 @@ from daskmr.decode.peers import (
     score_of,
     ultralytics,
 )
-from daskmr.decode.shapes import Drop, Unusable, shape_of
+from daskmr.decode.shapes import Drop, Unusable, has_shape, shape_of
 from daskmr.decode.tensors import NPY, kserve, npy
 
 _OWN = frozenset({"imageGeometry", "imageBBox", "featureClasses"})
@@ -103,7 +104,7 @@ def decode(answer: object, *, tile: Size, form: AnswerForm = _PLAIN) -> Detectio
             convention = "boxes"
         elif convention == AUTO:
             convention = _convention_of_value(answer)
-        return CONVENTIONS[convention](answer, Reading(tile, form.classes))
+        return CONVENTIONS[convention](answer, Reading(tile, form.classes, is_local=True))
     except RecursionError:
         msg = "the answer is nested too deeply"
         raise refusal(msg) from None
@@ -215,28 +216,34 @@ def geojson(value: object, reading: Reading) -> Detections:
     if "features" not in value:
         msg = f'the answer {keys_of(value)} has no "features"'
         raise refusal(msg)
-    return rows_of(value["features"], _feature, reading, name='"features" of the answer')
+    read = partial(_feature, reading=reading)
+    return rows_of(value["features"], read, reading, name='"features" of the answer')
 
 
-def _feature(feature: Mapping[str, Any]) -> Row:
+def _feature(feature: Mapping[str, Any], reading: Reading) -> Row:
     """Return the row of one feature."""
-    properties = feature.get("properties")
+    properties, geometry = feature.get("properties"), feature.get("geometry")
+    is_plain = reading.is_local and geometry is not None
+    if properties is None and is_plain:
+        properties = {}
     if not isinstance(properties, Mapping):
         raise Unusable(Drop.NO_SHAPE)
+    if is_plain and not has_shape(properties):
+        properties = {**properties, "imageGeometry": geometry}
     shape, box, source = shape_of(properties)
-    label, score, classes = _classes(properties)
+    label, score, classes = _classes(properties, reading)
     unread = _OWN | _DEPRECATED | {source}
     rest = {key: value for key, value in properties.items() if key not in unread}
     return Row(shape, box, label, score, classes, json_text(rest) if rest else "{}")
 
 
-def _classes(properties: Mapping[str, Any]) -> tuple[str, float, str]:
+def _classes(properties: Mapping[str, Any], reading: Reading) -> tuple[str, float, str]:
     """Return the label and score of the best class, and all classes as JSON."""
     classes = properties.get("featureClasses")
     if classes is None:
         old = properties.get("feature_types")
         if old is None:
-            return "", nan, "[]"
+            return _plain_class(properties, reading)
         if not isinstance(old, Mapping):
             raise Unusable(Drop.BAD_CLASSES)
         classes = [{"iri": iri, "score": score} for iri, score in old.items()]
@@ -248,6 +255,15 @@ def _classes(properties: Mapping[str, Any]) -> tuple[str, float, str]:
         if index == 0 or score > best or (best != best and score == score):  # noqa: PLR0124  NaN
             label, best = iri, score
     return label, best, json_text(classes)
+
+
+def _plain_class(properties: Mapping[str, Any], reading: Reading) -> tuple[str, float, str]:
+    """Return the class of plain GeoJSON: ``label`` or ``class``, ``score`` or ``confidence``."""
+    names = [properties[key] for key in ("label", "class") if key in properties]
+    scores = [properties[key] for key in ("score", "confidence") if key in properties]
+    label = class_name(names[0], reading.classes) if names else ""
+    score = score_of(scores[0]) if scores else nan
+    return label, score, json_text([{"iri": label, "score": score}]) if label else "[]"
 
 
 def _class(entry: object) -> tuple[str, float]:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from math import isfinite, nan
 from typing import Any, cast
@@ -18,6 +18,7 @@ from daskmr.core.boxes import Boxes, bounds
 from daskmr.core.features import Detections
 from daskmr.core.grid import Size
 from daskmr.decode.shapes import Drop, Unusable, is_number
+from daskmr.decode.symptoms import NO_SCORE
 from daskmr.errors import BadResponseError
 
 MAX_FEATURES = 100_000
@@ -30,6 +31,7 @@ TOUCH_PX = 1.0
 """Distance from its tile at which a box still counts as touching it: models round."""
 
 _MAX_DIMENSIONS = 8
+_MAX_EXAMPLE = 200
 _PLAIN = frozenset({int, float, bool, type(None)})  # types of JSON numbers; null is NaN
 
 
@@ -43,6 +45,8 @@ class Reading:
     """Names of class numbers."""
     tail: bytes = b""
     """Raw tensors after the JSON of the answer."""
+    is_local: bool = False
+    """Whether a function of this process answered, whose plain ``geometry`` is in tile pixels."""
 
 
 def refusal(message: str) -> BadResponseError:
@@ -66,6 +70,7 @@ def usable(detections: Detections, tile: Size) -> Detections:
     near &= ((high >= -TOUCH_PX) & (low <= size + TOUCH_PX)).all(axis=1)
     kept = np.flatnonzero(near).tolist()
     n_far = len(detections) - len(kept)
+    far = abbreviated(detections.boxes[~near][0].tolist()) if n_far else ""
     return Detections(
         geometry=detections.geometry[kept] if n_far else detections.geometry,
         boxes=detections.boxes[kept] if n_far else detections.boxes,
@@ -74,7 +79,15 @@ def usable(detections: Detections, tile: Size) -> Detections:
         classes=_encodable([detections.classes[i] for i in kept]),
         properties=_encodable([detections.properties[i] for i in kept]),
         dropped={**detections.dropped, **({str(Drop.OUTSIDE): n_far} if n_far else {})},
+        example=detections.example or far,
+        symptoms=detections.symptoms,
     )
+
+
+def abbreviated(value: object) -> str:
+    """Return the beginning of a value's text, on one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MAX_EXAMPLE else f"{text[:_MAX_EXAMPLE]}..."
 
 
 def _encodable(texts: Sequence[str]) -> Sequence[str]:
@@ -205,14 +218,7 @@ def class_name(value: object, classes: Sequence[str]) -> str:
 
 def from_frame(answer: gpd.GeoDataFrame, reading: Reading) -> Detections:
     """Return the detections of a table; columns besides geometry, label, score are properties."""
-    check_count(len(answer))
-    if not answer.columns.is_unique:
-        msg = f"the answer is a GeoDataFrame with a column twice: {[*map(str, answer.columns)]}"
-        raise refusal(msg)
-    if answer.active_geometry_name is None or answer.crs is not None:
-        problem = "without geometry" if answer.active_geometry_name is None else f"in {answer.crs}"
-        msg = f"the answer is a GeoDataFrame {problem}; expected tile pixels and CRS None"
-        raise refusal(msg)
+    _check_frame(answer)
     flat = shapely.force_2d(np.asarray(answer.geometry.array, dtype=object))
     values, owner = shapely.get_coordinates(flat, return_index=True)
     infinite = np.zeros(len(flat), dtype=bool)
@@ -222,14 +228,34 @@ def from_frame(answer: gpd.GeoDataFrame, reading: Reading) -> Detections:
     columns = answer.columns
     others = answer.drop(columns=[answer.active_geometry_name, "label", "score"], errors="ignore")
     labels = answer["label"].tolist() if "label" in columns else [""] * len(answer)
+    scores = _score_column(answer["score"]) if "score" in columns else np.full(len(answer), nan)
     table = Table(
         reasons,
         label_column(labels, reading.classes),
-        _score_column(answer["score"]) if "score" in columns else np.full(len(answer), nan),
+        scores,
         # Up to pandas 2.2 a table without columns has no records.
         [json_text(row) for row in pd.DataFrame(others).to_dict("records") or [{}] * len(answer)],
+        symptoms=odd_scores(scores) if "score" in columns else {},
     )
     return table.detections(_lines(flat[reasons == ""]), reading.tile)
+
+
+def _check_frame(answer: gpd.GeoDataFrame) -> None:
+    """Refuse a table that is too long, or not in tile pixels."""
+    check_count(len(answer))
+    if not answer.columns.is_unique:
+        msg = f"the answer is a GeoDataFrame with a column twice: {[*map(str, answer.columns)]}"
+        raise refusal(msg)
+    if answer.active_geometry_name is None or answer.crs is not None:
+        problem = "without geometry" if answer.active_geometry_name is None else f"in {answer.crs}"
+        msg = f"the answer is a GeoDataFrame {problem}; expected tile pixels and CRS None"
+        raise refusal(msg)
+
+
+def odd_scores(scores: NDArray[np.float64]) -> dict[str, str]:
+    """Return the symptom of scores that the model gave and that are no numbers."""
+    odd = scores[~np.isfinite(scores)]
+    return {NO_SCORE: f"{odd[0]:g}"} if len(odd) else {}
 
 
 def _lines(geometry: NDArray[Any]) -> NDArray[Any]:
@@ -279,6 +305,10 @@ class Table:
     labels: Sequence[str]
     scores: NDArray[np.float64]
     properties: Sequence[str]
+    rows: NDArray[np.float64] | None = None
+    """Numbers of the rows, for an example of an unusable one."""
+    symptoms: Mapping[str, str] = field(default_factory=dict)
+    """What the reader found odd."""
 
     def detections(
         self, geometry: NDArray[Any], tile: Size, *, boxes: Boxes | None = None
@@ -310,5 +340,15 @@ class Table:
             classes=classes,
             properties=[self.properties[index] for index in used],
             dropped=Counter(reason for reason in self.reasons.tolist() if reason),
+            example=self._example(),
+            symptoms=self.symptoms,
         )
         return usable(detections, tile)
+
+    def _example(self) -> str:
+        """Return the first unusable row; empty when there is none."""
+        unusable = np.flatnonzero(self.reasons != "")
+        if not len(unusable):
+            return ""
+        row = int(unusable[0])
+        return f"row {row}" if self.rows is None else abbreviated(self.rows[row].tolist())

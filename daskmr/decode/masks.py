@@ -23,9 +23,11 @@ from daskmr.decode.columns import (
     label_column,
     nested,
     numbers,
+    odd_scores,
     refusal,
 )
 from daskmr.decode.shapes import Drop
+from daskmr.decode.symptoms import UNREAD
 
 MAX_PIXELS = 2**28
 """Largest total number of pixels in the masks of one tile."""
@@ -33,6 +35,7 @@ MAX_PIXELS = 2**28
 MAX_EDGES = 2**22
 """Largest total number of pixel edges in the outlines of one tile."""
 
+_FIELDS = frozenset({"boxes", "masks", "scores", "labels"})
 _BOX, _SCORE, _CLASS = 4, 5, 6  # number of columns up to this one
 _IMAGE, _STACK, _BATCH = 2, 3, 4  # dimensions of masks
 
@@ -139,7 +142,19 @@ def _table(fields: Mapping[str, Any], rows: NDArray[np.float64], reading: Readin
         msg = f"{len(rows)} {shapes}, but {len(scores)} scores and {len(labels)} labels"
         raise refusal(msg)
     names = label_column(labels, reading.classes)
-    return Table(np.full(len(rows), "", dtype="U16"), names, scores, ["{}"] * len(rows))
+    has_scores = rows.shape[1] >= _SCORE or fields.get("scores") is not None
+    unread = set(map(str, fields)) - _FIELDS
+    return Table(
+        np.full(len(rows), "", dtype="U16"),
+        names,
+        scores,
+        ["{}"] * len(rows),
+        rows=rows[:, :_BOX] if rows.shape[1] else None,
+        symptoms={
+            **(odd_scores(scores) if has_scores else {}),
+            **({UNREAD: keys_of(dict.fromkeys(sorted(unread)))} if unread else {}),
+        },
+    )
 
 
 def _labels(value: object) -> Sequence[object]:

@@ -16,7 +16,15 @@ import shapely
 
 from daskmr.core.boxes import bounds, polygons
 from daskmr.core.features import Detections
-from daskmr.decode.columns import Reading, check_count, class_name, json_text, refusal, usable
+from daskmr.decode.columns import (
+    Reading,
+    abbreviated,
+    check_count,
+    class_name,
+    json_text,
+    refusal,
+    usable,
+)
 from daskmr.decode.shapes import (
     Drop,
     Ring,
@@ -61,6 +69,7 @@ class _Rows:
 
     rows: list[Row] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    example: str = ""
 
     def detections(self, reading: Reading) -> Detections:
         """Return the detections of all rows."""
@@ -84,6 +93,7 @@ class _Rows:
             classes=[row.classes for row in rows],
             properties=[row.properties for row in rows],
             dropped=dict(self.dropped),
+            example=self.example,
         )
         return usable(detections, reading.tile)
 
@@ -114,6 +124,7 @@ def rows_of(
             rows.rows.append(read(_object(item)))
         except Unusable as unusable:
             rows.dropped[str(unusable)] += 1
+            rows.example = rows.example or abbreviated(item)
     return rows.detections(reading)
 
 

@@ -52,6 +52,14 @@ Shape = shapely.Geometry | Ring | None
 """A shapely geometry; the ring of a polygon without holes; None when there is only a box."""
 
 
+_SHAPES = frozenset({"imageGeometry", "imageBBox", "geom_imcoords", "detection", "bounds_imcoords"})
+
+
+def has_shape(properties: Mapping[str, Any]) -> bool:
+    """Return whether a property of Model Runner's has, or should have, the shape of a feature."""
+    return not _SHAPES.isdisjoint(properties)
+
+
 def shape_of(properties: Mapping[str, Any]) -> tuple[Shape, Sequence[float] | None, str]:
     """Return the geometry, the box, and the property that they come from; the first present wins.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from daskmr.decode.symptoms import sentences
 from daskmr.errors import RequestError, UnreachableError
 from daskmr.pipeline.probe import Sample, probe
 from daskmr.planning.make_plan import make_plan
@@ -81,9 +82,10 @@ class Check:
     def hints(self) -> list[str]:
         """Return what to change."""
         rows = [_HINTS[self.sample.reason]] if self.sample.reason in _HINTS else []
-        if self.sample.dropped:
+        if self.sample.dropped or self.sample.reason == "UNREADABLE":
             rows.append("answer in tile pixels: x right, y down, (0, 0) the outer corner")
-        return rows
+        odd = self.sample.symptoms
+        return rows + sentences(dict.fromkeys(odd, 1), odd, 1)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

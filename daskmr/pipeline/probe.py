@@ -1,7 +1,7 @@
 """Probe a model with a few tiles, and estimate the time and price of the job."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from daskmr.core.features import Detections
-from daskmr.core.grid import Region, Tile
+from daskmr.core.grid import Region, Size, Tile
 from daskmr.core.timings import Stopwatch
+from daskmr.decode.symptoms import symptoms
 from daskmr.dispatch.model_call import model_call
 from daskmr.endpoints.limiter import INITIAL_WINDOW
 from daskmr.errors import DaskmrError, EndpointError
@@ -45,6 +46,8 @@ class Sample:
     """Features by class."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Features that could not be used, by reason."""
+    symptoms: Mapping[str, str] = field(default_factory=dict)
+    """What is odd about the answer: an example by name, see `daskmr.decode.symptoms`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -163,6 +166,7 @@ def _tile(plan: Plan, row: int, col: int) -> Tile:
 class _Outcome:
     """Collects the outcome of one tile."""
 
+    has_names: bool
     sample: dict[str, Any] = field(default_factory=dict)
 
     def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
@@ -171,6 +175,7 @@ class _Outcome:
             "attempts": attempts,
             "labels": Counter(detections.labels),
             "dropped": Counter(detections.dropped),
+            "symptoms": symptoms(detections, _size(tile), has_names=self.has_names),
         }
 
     def failed(self, tile: Tile, error: DaskmrError, attempts: int) -> None:
@@ -187,7 +192,7 @@ def _sampled(plan: Plan, ask: ModelCall, tile: Tile) -> Sample:
             y=slice(window.row, window.row_stop), x=slice(window.col, window.col_stop)
         ).values
     )
-    outcome = _Outcome()
+    outcome = _Outcome(has_names=bool(ask.answers.classes))
     n_bytes = len(ask.encoded(pixels, window)) if ask.is_remote else 0
     calls: Calls = LocalCalls(ask, outcome, Stopwatch())
     if ask.is_remote:
@@ -202,6 +207,10 @@ def _sampled(plan: Plan, ask: ModelCall, tile: Tile) -> Sample:
         payload_bytes=n_bytes,
         **outcome.sample,
     )
+
+
+def _size(tile: Tile) -> Size:
+    return Size(height=tile.window.height, width=tile.window.width)
 
 
 def _nothing() -> None:

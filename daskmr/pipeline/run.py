@@ -51,7 +51,7 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         placed = stack.enter_context(georeference(job, summary, features))
 
         end.report = report_of(job, summary, placed.statistics)
-        raise_or_warn(end.report)
+        raise_or_warn(end.report, summary.alerts())
         report = publish(job, summary, placed, end=end, n_tiles=n_tiles)
         result = Result(
             report=report,

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +41,8 @@ def report_of(job: OpenJob, summary: JobSummary, statistics: FeatureStatistics) 
     return replace(report, notes=tuple(job.notes))
 
 
-def raise_or_warn(report: JobReport) -> None:
-    """Raise when no tile succeeded; warn when some failed.
+def raise_or_warn(report: JobReport, alerts: Iterable[str] = ()) -> None:
+    """Raise when no tile succeeded; warn when some failed, and of what may be wrong.
 
     Raises
     ------
@@ -62,3 +62,5 @@ def raise_or_warn(report: JobReport) -> None:
             f"job {report.job_id}: {n_failed} of {report.n_tiles} tiles failed; see the report",
             stacklevel=4,
         )
+    for alert in alerts:
+        warnings.warn(f"job {report.job_id}: {alert}", stacklevel=4)

@@ -1,7 +1,7 @@
 """Summary of a job from its parts: every tile of every region, once."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -20,11 +20,13 @@ from daskmr.core.histogram import LogHistogram
 from daskmr.core.report import Advice, JobReport, TileOutcome, TileStatus
 from daskmr.core.timings import Effort
 from daskmr.core.truncation import cuts, is_joined, margin_px
+from daskmr.decode.symptoms import CLASS_NUMBERS, sentences
 from daskmr.planning.plan import Plan
 from daskmr.results.merge_parts import Extent, extent_of
 from daskmr.store import PartHeader, PartStore
 
 _MAX_PROBLEMS = 1000
+_DROPPED = "DROPPED"
 _MANY = 0.01
 """Part of features that is worth a remark."""
 Tiles = Mapping[Position, TileOutcome]
@@ -45,6 +47,12 @@ class JobSummary:
     """Failed and skipped tiles by reason."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Features of answers that could not be used, by reason."""
+    symptoms: Counter[str] = field(default_factory=Counter)
+    """Tiles by what is odd about their answers; see `daskmr.decode.symptoms`."""
+    examples: dict[str, tuple[Position, str]] = field(default_factory=dict)
+    """The first example, in grid order, of each symptom and of detections that were left out."""
+    n_with_features: int = 0
+    """Tiles with features."""
     problems: list[TileOutcome] = field(default_factory=list)
     """Failed tiles, the first thousand in grid order."""
     extents: list[Extent] = field(default_factory=list)
@@ -68,7 +76,9 @@ class JobSummary:
         """Add the tiles of one region."""
         for outcome in tiles.values():
             self.outcomes[outcome.status] += 1
-            if outcome.status is not TileStatus.SUCCEEDED:
+            if outcome.status is TileStatus.SUCCEEDED:
+                self._add_oddities(outcome)
+            else:
                 self.reasons[outcome.reason] += 1
         run = [place for place, o in tiles.items() if o.status is not TileStatus.SKIPPED]
         rows, cols = np.array(run, dtype=np.int64).reshape(-1, 2).T
@@ -78,13 +88,20 @@ class JobSummary:
             self.problems.sort(key=_place)
             del self.problems[_MAX_PROBLEMS:]
 
+    def _add_oddities(self, outcome: TileOutcome) -> None:
+        self.n_with_features += outcome.n_features > 0
+        self.symptoms.update(outcome.symptoms.keys())
+        self.dropped.update(outcome.dropped)
+        left_out = {_DROPPED: outcome.message} if outcome.dropped else {}
+        for name, example in {**outcome.symptoms, **left_out}.items():
+            first = _place(outcome), example
+            self.examples[name] = min(first, self.examples.get(name, first))
+
     def add_part(self, name: str, header: PartHeader, parts: PartStore) -> None:
         """Add the effort, features and extent of one part."""
         self.effort += header.effort
         self.n_features += header.n_features
         self.n_attempts += sum(outcome.attempts for outcome in header.outcomes)
-        for outcome in header.outcomes:
-            self.dropped.update(outcome.dropped)
         if header.bounds is not None:
             bounds, home = np.array([header.bounds]), self._home(header)
             if (bounds[0, :2] < home[:2]).any() or (bounds[0, 2:] > home[2:]).any():
@@ -146,8 +163,29 @@ class JobSummary:
                 for stage, spent in times.items()
             },
             megapixels=self.effort.n_pixels / 1e6,
-            warnings=(*plan.warnings, *statistics.remarks(self.grid, advice)),
+            warnings=(
+                *plan.warnings,
+                *self.alerts(),
+                *self._sentences(frozenset({CLASS_NUMBERS})),
+                *statistics.remarks(self.grid, advice),
+            ),
         )
+
+    def alerts(self) -> Iterator[str]:
+        """Yield what may be wrong with the answers: detections left out, and odd ones."""
+        if n_dropped := self.dropped.total():
+            counts = ", ".join(f"{n:,} x {reason}" for reason, n in sorted(self.dropped.items()))
+            n_all = n_dropped + self.n_features
+            yield (
+                f"{n_dropped:,} of {n_all:,} detections were left out ({counts}), such as "
+                f"{self.examples[_DROPPED][1]}"
+            )
+        yield from self._sentences(self.symptoms.keys() - {CLASS_NUMBERS})
+
+    def _sentences(self, names: Set[str]) -> list[str]:
+        counts = {name: n for name, n in self.symptoms.items() if name in names}
+        examples = {name: example for name, (_, example) in self.examples.items()}
+        return sentences(counts, examples, self.n_with_features)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from daskmr.core.imagery import Pixels
 from daskmr.core.timings import Stopwatch
 from daskmr.core.wire import join_tiles, split_answers
 from daskmr.decode.answers import decode
+from daskmr.decode.symptoms import check_readable
 from daskmr.endpoints.base import Endpoint, max_batch
 from daskmr.endpoints.caller import Caller, Reply
 from daskmr.errors import (
@@ -97,6 +98,7 @@ class LocalCalls:
             started = perf_counter()
             try:
                 detections = decode(answer, tile=_size(tile), form=self.call.answers)
+                check_readable(detections)
             except EndpointError as error:
                 self.ledger.failed(tile, error, 1)
                 continue
@@ -246,7 +248,12 @@ class RemoteCalls:
         finally:
             self.watch.add("decode", perf_counter() - started)
         for (tile, _), detections in zip(pending.tiles, detections_of_tiles, strict=True):
-            self.ledger.answered(tile, detections, pending.attempts)
+            try:
+                check_readable(detections)
+            except BadResponseError as error:  # asked again, it would answer the same
+                self.ledger.failed(tile, error, pending.attempts)
+            else:
+                self.ledger.answered(tile, detections, pending.attempts)
 
     def _refused(self, pending: _Pending, error: EndpointError) -> None:
         """Call again, split a failed batch into single tiles, or let the tiles fail."""

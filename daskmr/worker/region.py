@@ -12,10 +12,11 @@ from time import perf_counter
 import numpy as np
 
 from daskmr.core.features import Detections, Sighting, gather
-from daskmr.core.grid import Region, Tile, Window
+from daskmr.core.grid import Region, Size, Tile, Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.core.report import TileOutcome, TileStatus
 from daskmr.core.timings import Effort, Stopwatch
+from daskmr.decode.symptoms import symptoms
 from daskmr.errors import (
     CanceledError,
     DaskmrError,
@@ -69,7 +70,7 @@ def process_region(
     """
     name = job.part_name(region)
     started = perf_counter()
-    ledger, watch = _Ledger(tick), Stopwatch()
+    ledger, watch = _Ledger(tick, has_names=bool(job.call.answers.classes)), Stopwatch()
     stop = CancellationCheck(job, region)
     try:
         stop.check()  # it may be committed by a worker that died before it could report
@@ -141,8 +142,9 @@ def failed_part(job: JobContext, region: Region, reason: str, *, message: str) -
 class _Ledger:
     """Collects the outcomes and detections of a region's tiles."""
 
-    def __init__(self, tick: Tick) -> None:
+    def __init__(self, tick: Tick, *, has_names: bool = False) -> None:
         self.tick = tick
+        self.has_names = has_names
         self.outcomes: list[TileOutcome] = []
         self.sightings: list[Sighting] = []
         self.n_pixels = 0
@@ -157,7 +159,9 @@ class _Ledger:
                 status=TileStatus.SUCCEEDED,
                 n_features=len(detections),
                 dropped=detections.dropped,
+                message=detections.example,
                 attempts=attempts,
+                symptoms=symptoms(detections, _size(tile), has_names=self.has_names),
             ),
             tile,
         )
@@ -207,6 +211,10 @@ class _Ledger:
         self.outcomes.append(outcome)
         with contained("progress"):
             self.tick(1, tile.window.height * tile.window.width)
+
+
+def _size(tile: Tile) -> Size:
+    return Size(height=tile.window.height, width=tile.window.width)
 
 
 def _reason(error: DaskmrError) -> str:
