@@ -29,10 +29,10 @@ _PARTIAL = 3
 def validate_command(request: Any, *, is_opened: bool) -> None:
     """Print every problem of REQUEST, a Model Runner ImageRequest JSON; - is stdin."""
     from daskmr.api import plan
-    from daskmr.planning.from_request import calls_from_request, read_request
+    from daskmr.planning.from_request import calls_from_request, check_request, read_request
 
     parsed = read_request(request.read())
-    for warning in parsed.warnings:
+    for warning in check_request(parsed):
         click.echo(f"warning: {warning}", err=True)
     jobs = calls_from_request(parsed, None)
     for job in jobs if is_opened else ():
@@ -77,6 +77,7 @@ def submit_command(
     **options: Any,
 ) -> None:
     """Send a job to a queue, or to the Dask cluster at -s, and print its id."""
+    from daskmr.planning.from_request import check_request
     from daskmr.service.submission import to_cluster, to_queue
 
     if bool(queue) == bool(scheduler):
@@ -87,7 +88,7 @@ def submit_command(
         raise click.UsageError(msg)
     timeout_s = options.pop("wait_timeout")
     request = _request_of(image, options)
-    for warning in request.warnings:
+    for warning in check_request(request):
         click.echo(f"warning: {warning}", err=True)
     if queue:
         to_queue(request, queue)

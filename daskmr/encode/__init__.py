@@ -23,6 +23,19 @@ ENCODERS: Registry[TileEncoder] = Registry(
     },
 )
 
+_NEAREST: Mapping[tuple[str, str], str] = {
+    ("GTIFF", "J2K"): "LZW",
+    ("JPEG", "J2K"): "NONE",
+    ("JPEG", "JPEG"): "NONE",
+    ("JPEG", "LZW"): "NONE",
+    ("NITF", "LZW"): "NONE",
+    ("PNG", "J2K"): "NONE",
+    ("PNG", "JPEG"): "NONE",
+    ("PNG", "LZW"): "NONE",
+}
+"""What is sent for Model Runner's pairs of formats and compressions that do not exist: JPEG and PNG
+are compressed by themselves, NITF and GeoTIFF stay without loss."""
+
 
 def encoder(
     tile_format: str, compression: str = "NONE", options: Mapping[str, object] | None = None
@@ -32,7 +45,8 @@ def encoder(
     Parameters
     ----------
     tile_format, compression
-        Names as in a request.
+        Names as in a request. Pairs that Model Runner accepts and that do not exist are replaced by
+        the nearest one, see `replacement`.
     options
         Other fields of the format, such as ``layout`` of KSERVE.
 
@@ -51,7 +65,7 @@ def encoder(
     if "compression" in fields:
         msg = f"options: compression {fields['compression']!r} is not an option of a tile format"
         raise RequestError(msg)
-    code = compression.upper()
+    code = _NEAREST.get((tile_format.upper(), compression.upper()), compression.upper())
     for name in ENCODERS.names():
         if name.upper() == tile_format.upper() and code in compressions(name):
             return ENCODERS.build(
@@ -63,6 +77,24 @@ def encoder(
         f"possible: {possible}"
     )
     raise RequestError(msg)
+
+
+def replacement(tile_format: str, compression: str) -> str:
+    """Return a sentence about the compression that stands in for one that a format has not; or "".
+
+    Examples
+    --------
+    >>> replacement("PNG", "LZW"), replacement("PNG", "NONE")
+    ('tile format PNG has no compression LZW: tiles are sent as PNG with NONE', '')
+    """
+    pair = tile_format.upper(), compression.upper()
+    if pair not in _NEAREST:
+        return ""
+    name, code = pair
+    return (
+        f"tile format {name} has no compression {code}: tiles are sent as {name} with "
+        + (_NEAREST[pair])
+    )
 
 
 def compressions(name: str) -> tuple[str, ...]:

@@ -5,11 +5,14 @@ from typing import Any, Final
 
 from daskmr.aws import Identity
 from daskmr.core.request import ImageRequest, Output
-from daskmr.encode import ENCODERS, compressions, encoder
+from daskmr.encode import ENCODERS, compressions, encoder, replacement
 from daskmr.endpoints import ENDPOINTS
 from daskmr.errors import RequestError
 from daskmr.image import Door, open_image
 from daskmr.merge import MERGES
+from daskmr.planning.make_plan import check_options
+from daskmr.planning.outputs import destination
+from daskmr.planning.settings import Settings
 
 KINDS: Final = {"SM_ENDPOINT": "sagemaker", "HTTP_ENDPOINT": "http"}
 """Kinds of endpoints by Model Runner's types of processors."""
@@ -34,6 +37,42 @@ def read_request(text: str | bytes | Mapping[str, Any]) -> ImageRequest:
     if problems:
         raise RequestError(*problems)
     return request
+
+
+def check_request(request: ImageRequest) -> list[str]:
+    """Raise for all that a service would refuse whatever the images are; return warnings.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+
+    Raises
+    ------
+    RequestError
+        Names every field that is wrong.
+    """
+    plain = request.model_copy(update={"image_read_role": ""})
+    first = calls_from_request(plain, None)[0]  # its images differ in nothing else
+    arguments = {name: value for name, value in first.items() if value is not None}
+    outputs, model = arguments.pop("outputs"), arguments.pop("model")
+    del arguments["image"]
+    problems: list[str] = []
+    try:  # which addresses may be called is for the service to say; a name without one never may
+        check_options(model, Settings.of(arguments), is_trusted="://" in model)
+    except RequestError as error:
+        problems.extend(error.problems)
+    for output in outputs:
+        try:
+            destination(output, ("geojson",))
+        except RequestError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RequestError(*problems)
+    note = replacement(
+        request.image_processor_tile_format, request.image_processor_tile_compression
+    )
+    return [*request.warnings, *filter(None, [note])]
 
 
 def _names() -> dict[str, list[str]]:

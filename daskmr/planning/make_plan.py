@@ -13,9 +13,10 @@ from daskmr.core.preparation import parse_recipe
 from daskmr.core.roi import parse_roi, roi_window
 from daskmr.core.selection import Selection, over_empty_blocks, tiles_touching
 from daskmr.decode import AnswerForm
-from daskmr.encode import encoder
+from daskmr.encode import encoder, replacement
+from daskmr.encode.base import TileEncoder
 from daskmr.endpoints import choose
-from daskmr.endpoints.base import Annotated, Endpoint
+from daskmr.endpoints.base import Annotated, Endpoint, LocalModel
 from daskmr.errors import RequestError
 from daskmr.geolocate import on_terrain, pick
 from daskmr.geolocate.base import SensorModel
@@ -24,6 +25,7 @@ from daskmr.geolocate.table import roi_to_pixels, spacing
 from daskmr.image import Door, Image, open_image
 from daskmr.image.prepared import prepare
 from daskmr.merge import merger
+from daskmr.merge.base import Merge
 from daskmr.planning.endpoint_options import endpoint_hints
 from daskmr.planning.identity import job_name, model_code
 from daskmr.planning.payload import fitting, limit
@@ -56,10 +58,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     ImageError
         When the image cannot be opened.
     """
-    merge = merger(settings.merge, {"iou_threshold": settings.iou, **settings.merge_options})
-    tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
-    known = replace(endpoint_hints(model, settings), is_trusted=is_trusted)
-    endpoint = choose(model, parameters=settings.parameters, hints=known)
+    merge, tile_encoder, endpoint = _parts(model, settings, is_trusted=is_trusted)
     settings = _with_ground(settings)
     view = _viewed(open_image(image), settings)
     opened = view.image
@@ -95,6 +94,7 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
                 endpoint, tile_encoder.payload_bytes(opened.info, largest_tile(grid)), opened.info
             ),
             *_warnings(grid, opened.info, view.note),
+            *filter(None, [replacement(settings.tile_format, settings.tile_compression)]),
             *configuration_warnings(),
         ],
     )
@@ -102,6 +102,34 @@ def make_plan(image: Any, model: Any, settings: Settings, *, is_trusted: bool = 
     if settings.job_id:
         return plan
     return replace(plan, settings=replace(settings, job_id=job_name(plan)))
+
+
+def check_options(model: Any, settings: Settings, *, is_trusted: bool = True) -> None:
+    """Raise for what `make_plan` would refuse whatever the image.
+
+    Parameters
+    ----------
+    model, settings, is_trusted
+        As for `make_plan`.
+
+    Raises
+    ------
+    RequestError
+        Names every option that cannot work.
+    """
+    _parts(model, settings, is_trusted=is_trusted)
+    if settings.roi is not None:
+        parse_roi(settings.roi)
+
+
+def _parts(
+    model: Any, settings: Settings, *, is_trusted: bool
+) -> tuple[Merge, TileEncoder, Endpoint | LocalModel]:
+    """Return the algorithm, the encoder and the endpoint of the options."""
+    merge = merger(settings.merge, {"iou_threshold": settings.iou, **settings.merge_options})
+    tile_encoder = encoder(settings.tile_format, settings.tile_compression, settings.tile_options)
+    known = replace(endpoint_hints(model, settings), is_trusted=is_trusted)
+    return merge, tile_encoder, choose(model, parameters=settings.parameters, hints=known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def broken(path: Path, keep: float) -> Path:
         (("IMAGE", "-m", "blobs", "--merge", "magic"), 4, "magic"),
         (("IMAGE", "-m", "blobs", "--iou", 1.5), 4, "1.5"),
         (("IMAGE", "-m", "blobs", "--tile-format", "BMP"), 4, "BMP"),
-        (("IMAGE", "-m", "blobs", "--tile-format", "PNG", "--tile-compression", "J2K"), 4, "J2K"),
+        (("IMAGE", "-m", "blobs", "--tile-format", "PNG", "--tile-compression", "ZSTD"), 4, "ZSTD"),
         (("IMAGE", "-m", "blobs", "-f", "shp"), 4, "shp"),
         (("IMAGE", "-m", "blobs", "--roi", "POLYGON ((0 0, 1 0, 1 1, 0 0))"), 4, "roi"),
         (("IMAGE", "-m", "blobs", "--roi", "POLYGON (("), 4, "POLYGON (("),

@@ -40,7 +40,14 @@ def test_without_a_compression_there_is_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "compression"),
-    [("BMP", "NONE"), ("PNG", "J2K"), ("NITF", "LZW"), ("PNG", "LZW"), ("GTIFF", "ZIP"), ("", "")],
+    [
+        ("BMP", "NONE"),
+        ("PNG", "ZSTD"),
+        ("NITF", "ZSTD"),
+        ("NPY", "LZW"),
+        ("GTIFF", "ZIP"),
+        ("", ""),
+    ],
 )
 def test_what_is_not_possible_is_refused_by_both_names(name: str, compression: str) -> None:
     with pytest.raises(RequestError) as refused:
