@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from daskmr.core.grid import Region
+from daskmr.core.report import TileStatus
 from daskmr.dispatch.progress import Tracker
 from daskmr.dispatch.retry_policy import cause_of
 from daskmr.errors import CanceledError, HandedBackError, SourceChangedError
@@ -102,7 +103,7 @@ class JobSupervisor:
         self.events.record(
             "region ended",
             region=summary.region,
-            tiles=dict(summary.outcomes),
+            **{str(status).lower(): summary.outcomes.get(status, 0) for status in TileStatus},
             features=summary.n_features,
             seconds=round(spent.total_s, 3) if spent else None,
         )

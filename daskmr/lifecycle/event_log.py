@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from daskmr.status import contained
+from daskmr.status import TIMELINE, contained
 from daskmr.store import JobFolder
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,9 @@ class EventLog:
     """Event log of one driver, written about once a second; use it in a ``with`` block."""
 
     folder: JobFolder
-    """The job."""
+    """The job's folder."""
+    job_id: str
+    """Name of the job."""
     epoch: int
     """Number of the driver."""
     is_kept: bool = True
@@ -47,7 +49,10 @@ class EventLog:
     def record(self, event: str, **fields: Any) -> None:
         """Record one event; the fields are plain JSON values."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        log.info(event, extra={"daskmr": fields})
+        ids = {"job_id": self.job_id}
+        if "region" in fields:
+            ids |= {"region_id": fields["region"], "tag": TIMELINE}
+        log.info(event, extra={"daskmr": ids | fields})
         if self.is_kept:
             with contained("journal"), self._lock:
                 entry = {"time": now, "epoch": self.epoch, "event": event, **fields}

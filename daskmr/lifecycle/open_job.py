@@ -12,7 +12,7 @@ from daskmr.lifecycle.notifier import Notifier, notifying
 from daskmr.lifecycle.workspace import Workspace, workspace
 from daskmr.planning.execution import Execution
 from daskmr.planning.plan import Plan
-from daskmr.status import Operation
+from daskmr.status import Operation, logs_about
 from daskmr.worker.metrics import measure_region, model_name, stage
 from daskmr.worker.task import ModelCall, RegionSummary
 
@@ -80,6 +80,7 @@ def open_job(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iter
     plan = replace(plan, image=plan.image.measured())
     labels = {"model_name": model_name(plan.model), "input_format": plan.info.format}
     with ExitStack() as stack:
+        stack.enter_context(logs_about(plan.settings.job_id))
         stack.enter_context(execution.meter.timed(Operation.IMAGE, **labels))
         space = stack.enter_context(workspace(plan, execution, has_own_workers=has_own_workers))
         if space.is_kept and execution.retry_failed and not execution.is_supervised:
@@ -88,7 +89,9 @@ def open_job(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iter
             plan=plan,
             execution=execution,
             workspace=space,
-            events=stack.enter_context(EventLog(space.folder, space.epoch, is_kept=space.is_kept)),
+            events=stack.enter_context(
+                EventLog(space.folder, plan.settings.job_id, space.epoch, is_kept=space.is_kept)
+            ),
             notifier=stack.enter_context(notifying(plan, space, execution)),
             started_s=started,
         )

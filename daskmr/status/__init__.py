@@ -9,7 +9,14 @@ from daskmr.registry import Registry
 from daskmr.status._contained import contained
 from daskmr.status._dispatcher import StatusDispatcher
 from daskmr.status._emf import Emf
-from daskmr.status._logs import SCHEDULER, TIMELINE, JsonFormatter, JsonHandler, Redaction
+from daskmr.status._logs import (
+    SCHEDULER,
+    TIMELINE,
+    JsonFormatter,
+    JsonHandler,
+    Redaction,
+    logs_about,
+)
 from daskmr.status._metrics import DIMENSIONS, METRICS, NAMESPACE, Kind, Meter, Metric, Operation
 from daskmr.status._prometheus import Prometheus, process_metrics
 from daskmr.status._redaction import redact
@@ -35,6 +42,7 @@ __all__ = [
     "StatusChannel",
     "StatusDispatcher",
     "contained",
+    "logs_about",
     "process_metrics",
     "redact",
 ]

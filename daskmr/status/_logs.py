@@ -7,7 +7,9 @@ redaction, limits and the order of the fields would all stay, and only a dozen l
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, TextIO
@@ -22,17 +24,30 @@ MAX_BYTES = 16 * 2**10
 MAX_LINE_BYTES = 240 * 2**10
 """Maximal bytes of a record; CloudWatch accepts 256 KiB."""
 _NAMESPACE = "daskmr"
+_SUBJECT: ContextVar[Mapping[str, str]] = ContextVar("daskmr-log-subject", default={})  # noqa: B039
+"""Job and region that this thread works on."""
 _FIRST = ("job_id", "region_id", "tag")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RESERVED = frozenset({"time", "level", "logger", "message", "exception", "stack"})
+
+
+@contextmanager
+def logs_about(job_id: str, region_id: str = "") -> Iterator[None]:
+    """Let JSON records of this thread have the ids of a job and of a region of it."""
+    ids = {"job_id": job_id} | ({"region_id": region_id} if region_id else {})
+    token = _SUBJECT.set(ids)
+    try:
+        yield
+    finally:
+        _SUBJECT.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object on one line.
 
     Its members are ``time``, ``level``, ``logger``, ``message``, then ``job_id``, ``region_id`` and
-    ``tag`` if ``extra`` has them, the rest of ``extra``, and ``exception``, a list of lines. No
-    content of a record can make a second line or replace another member.
+    ``tag`` if ``extra`` or `logs_about` has them, the rest of ``extra``, and ``exception``, a list
+    of lines. No content of a record can make a second line or replace another member.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -44,7 +59,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _message(record),
         }
-        extra = _extra(record)
+        extra = {**_SUBJECT.get(), **_extra(record)}
         fields |= {name: extra[name] for name in _FIRST if name in extra}
         fields |= {name: extra[name] for name in extra if name not in _FIRST}
         if record.exc_info and record.exc_info[0] is not None:

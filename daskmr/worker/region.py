@@ -25,7 +25,7 @@ from daskmr.errors import (
     ImageReadError,
 )
 from daskmr.image.base import Source
-from daskmr.status import contained
+from daskmr.status import contained, logs_about
 from daskmr.store import Part
 from daskmr.worker.cancellation import COMMITTED, DEADLINE, CancellationCheck, RegionStoppedError
 from daskmr.worker.inference import Calls, LocalCalls, RemoteCalls
@@ -74,7 +74,10 @@ def process_region(
     stop = CancellationCheck(job, region)
     try:
         stop.check()  # it may be committed by a worker that died before it could report
-        with _calls(job, ledger, watch, stop=stop, stalled=stalled) as calls:
+        with (
+            logs_about(job.job_id, region.id),
+            _calls(job, ledger, watch, stop=stop, stalled=stalled) as calls,
+        ):
             _ask(job, region, source, ledger=ledger, watch=watch, calls=calls, stop=stop)
             source.check()
     except RegionStoppedError as error:
