@@ -8,6 +8,8 @@ _OF_DEATHS = "Task %s marked as failed because"
 """The scheduler logs this for each region of a dead worker; the job reports it."""
 _OF_THE_END = "Failed to communicate with scheduler during heartbeat"
 """A worker logs this, with a traceback, when its cluster ends during a heartbeat."""
+_OF_A_STOP = "Async instruction for"
+"""A worker logs this for each region that is cancelled while it runs."""
 _OF_A_SLOW_END = "Worker process still alive after"
 """The nanny of a worker logs this on a busy machine, and ends it."""
 
@@ -43,3 +45,4 @@ def quiet_about_deaths() -> Iterator[None]:
 def dask_setup(_worker: object) -> None:
     """Set up a worker that preloads this module; called by Dask."""
     logging.getLogger("distributed.worker").addFilter(_Without(_OF_THE_END))
+    logging.getLogger("distributed.worker.state_machine").addFilter(_Without(_OF_A_STOP))

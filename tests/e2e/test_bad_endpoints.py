@@ -77,7 +77,8 @@ def test_features_that_cannot_be_used_are_counted_and_the_rest_kept(
     ]
     features.append({"type": "Feature", "geometry": None, "properties": {}})
     answer = {"type": "FeatureCollection", "features": features}
-    result = daskmr.run(colors, bad(answer), tile_size=128, overlap=0, client=client)
+    with pytest.warns(UserWarning, match=r"8 of 12 detections were left out \(4 x NOT_FINITE, 4 x"):
+        result = daskmr.run(colors, bad(answer), tile_size=128, overlap=0, client=client)
     assert result.report.outcomes == {"SUCCEEDED": 4}
     assert len(result.features) == 4
     assert result.report.dropped == {"NOT_FINITE": 4, "NO_SHAPE": 4}

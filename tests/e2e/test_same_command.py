@@ -268,18 +268,18 @@ def test_a_function_that_was_edited_is_another_job(scene: str, tmp_path: Path) -
 def test_results_in_a_bucket_keep_their_state_there(s3: Any, scene: str, run: Run) -> None:
     with serving(numbered(0.0, {7})) as server:
         with pytest.warns(UserWarning, match="1 of 144"):
-            run(server.url, out="s3://bucket/o", job_id="x")
-        keys = [o["Key"] for o in s3.list_objects_v2(Bucket="bucket")["Contents"]]
-        assert any(key.startswith("o/.daskmr/jobs/x/regions/") for key in keys)
+            run(server.url, out="s3://bucket/same", job_id="x")
+        keys = [o["Key"] for o in s3.list_objects_v2(Bucket="bucket", Prefix="same/")["Contents"]]
+        assert any(key.startswith("same/.daskmr/jobs/x/regions/") for key in keys)
     with serving(numbered(0.0)) as server:
-        how = {"image": scene, "model": server.url, "out": "s3://bucket/o", "job_id": "x", **HOW}
+        how = {"image": scene, "model": server.url, "out": "s3://bucket/same", "job_id": "x", **HOW}
         with pytest.raises(RequestError, match="model: 'http"):
             daskmr.run(**how)
-        assert served(run, server, out="s3://bucket/o", job_id="x", overwrite=True) == N * N
-        assert served(run, server, out="s3://bucket/o", job_id="x") == 0
-    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="bucket")["Contents"]]
+        assert served(run, server, out="s3://bucket/same", job_id="x", overwrite=True) == N * N
+        assert served(run, server, out="s3://bucket/same", job_id="x") == 0
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="bucket", Prefix="same/")["Contents"]]
     assert {key for key in keys if ".daskmr" not in key} == {
-        "o/x.coverage.geojson", "o/x.geojson", "o/x.parquet",
+        "same/x.coverage.geojson", "same/x.geojson", "same/x.parquet",
     }  # fmt: skip
     assert not any("/regions/" in key for key in keys)
 
