@@ -123,7 +123,7 @@ class CongestionWindow:
         if self._is_free:
             rounds.record(seconds, now, self.limit, is_full=is_full)
         if is_full and not (self._is_free and rounds.is_holding):
-            grown = self.window + 1 if self._before == inf else max(self.window, self._cubic(now))
+            grown = inf if self._before == inf else max(self.window, self._cubic(now))
             self.window = min(grown, self.window + 1, MAX_WINDOW, max(self._ceiling, 1.0))
         if self._is_free:
             self.window = min(self.window, rounds.enough)
@@ -136,6 +136,7 @@ class CongestionWindow:
     def record_throttling(self, now: float) -> None:
         """Cut the window of a busy endpoint, at most once a round trip."""
         if now - self._cut_at < max(self.round_trip_s, _MIN_ROUND_TRIP_S):
+            self._before = max(self._before - 1, self._after)  # so many fewer were served
             return
         is_soon = now - self._cut_at < _SOON * max(self.round_trip_s, _MIN_ROUND_TRIP_S)
         self._before = self.window
