@@ -74,7 +74,7 @@ def steady(bench: Bench, concurrency: int | str, budget: str) -> Figure:
     )  # fmt: skip
 
 
-async def post_all(url: str, n: int, payload: bytes, n_at_once: int) -> None:
+async def post_all(url: str, n: int, *, payload: bytes, n_at_once: int) -> None:
     """Post the same bytes over and over, so many calls at once: the ideal that knows the server."""
     slots = asyncio.Semaphore(n_at_once)
     async with aiohttp.ClientSession() as session:
@@ -92,7 +92,7 @@ def plain(folder: Path, n_tiles: int, budget: str) -> Iterator[Figure]:
     image = write_image(folder / f"{n_tiles}.tif", rows=n_tiles // cols, cols=cols)
     with model_server(latency_s=_LATENCY_S, capacity=_CAPACITY) as server:
         started = time.perf_counter()
-        asyncio.run(post_all(server.url, n_tiles, bytes(5000), _CAPACITY))
+        asyncio.run(post_all(server.url, n_tiles, payload=bytes(5000), n_at_once=_CAPACITY))
         ideal = time.perf_counter() - started
     with model_server(latency_s=_LATENCY_S, capacity=_CAPACITY) as server:
         started = time.perf_counter()
@@ -230,8 +230,10 @@ def overhead() -> Figure:
                 future.result()
 
     with model_server() as server:
-        asyncio.run(post_all(server.url, n, payload, _CAPACITY))
-        floor = _cpu(lambda: asyncio.run(post_all(server.url, n, payload, _CAPACITY)))
+        asyncio.run(post_all(server.url, n, payload=payload, n_at_once=_CAPACITY))
+        floor = _cpu(
+            lambda: asyncio.run(post_all(server.url, n, payload=payload, n_at_once=_CAPACITY))
+        )
         spent = _cpu(lambda: ours(server.url))
     added = (spent - floor) / n * 1000
     detail = f"{spent / n * 1000:.2f} ms against {floor / n * 1000:.2f} ms for a bare POST"

@@ -152,23 +152,24 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import s3fs
     from moto.server import ThreadedMotoServer
 
+    from daskmr import aws
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     for name, value in {
         "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "AWS_S3_ENDPOINT": f"{host}:{port}",
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
+    aws.close()
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     yield client
+    aws.close()
     client.close()
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from daskmr.errors import (
     AuthError,
@@ -101,6 +102,30 @@ def client(service: str, identity: Identity = OURSELVES) -> Any:
                 msg = f"{service}: no AWS region is configured; set AWS_DEFAULT_REGION"
                 raise AuthError(msg, reason="NO_REGION") from error
         return entry.clients[service]
+
+
+def gdal_options() -> dict[str, str]:
+    """Return GDAL's options for the S3 service that boto3 is configured for; none for AWS itself.
+
+    boto3 and s3fs follow ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3`` and the ``endpoint_url`` of
+    a profile; GDAL has names of its own, which are left alone where they are set.
+    """
+    if "AWS_S3_ENDPOINT" in os.environ:
+        return {}
+    try:
+        s3 = client("s3")
+    except AuthError:
+        return {}
+    endpoint = urlsplit(s3.meta.endpoint_url)
+    host = endpoint.hostname or ""
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return {}
+    is_virtual = (s3.meta.config.s3 or {}).get("addressing_style") == "virtual"
+    return {
+        "AWS_S3_ENDPOINT": endpoint.netloc + endpoint.path.rstrip("/"),
+        "AWS_HTTPS": "YES" if endpoint.scheme == "https" else "NO",
+        "AWS_VIRTUAL_HOSTING": "TRUE" if is_virtual else "FALSE",  # botocore: path where not told
+    }
 
 
 def forget(identity: Identity) -> None:

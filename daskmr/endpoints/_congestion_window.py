@@ -23,6 +23,8 @@ after the cut before: its capacity has fallen."""
 _SOON = 3.0
 """Round trips within which a cut follows on the one before."""
 _STEEPNESS = 0.1
+_BURST = 0.25
+"""Part of a round trip in which refusals belong to the same burst of calls."""
 _HOLD = 20.0
 """Minimum calls between two attempts to exceed the window that was refused."""
 _SMOOTHING = 0.125
@@ -112,6 +114,8 @@ class CongestionWindow:
     """Window at the last cut; infinite in slow start."""
     _after: float = inf
     """Window after it."""
+    _least: float = 1.0
+    """Least size at which it can have happened."""
     _rounds: _Rounds = field(default_factory=_Rounds)
 
     def record_success(self, seconds: float, now: float, *, in_flight: int) -> None:
@@ -134,14 +138,21 @@ class CongestionWindow:
         return self._ceiling == inf and self._before == inf
 
     def record_throttling(self, now: float) -> None:
-        """Cut the window of a busy endpoint, at most once a round trip."""
-        if now - self._cut_at < max(self.round_trip_s, _MIN_ROUND_TRIP_S):
-            self._before = max(self._before - 1, self._after)  # so many fewer were served
+        """Cut the window of a busy endpoint, once a round trip.
+
+        Calls of one burst that are refused are so many more than the endpoint serves; slow start
+        may have doubled the window by then, so that is the most that it is cut by.
+        """
+        trip_s = max(self.round_trip_s, _MIN_ROUND_TRIP_S)
+        since_s = now - self._cut_at
+        if since_s < trip_s:
+            if since_s < trip_s * _BURST and self._before - 1 >= self._least:
+                self._before -= 1
+                self.window = self._after = max(1.0, self.window - 1)
             return
-        is_soon = now - self._cut_at < _SOON * max(self.round_trip_s, _MIN_ROUND_TRIP_S)
-        self._before = self.window
+        self._before, self._least = self.window, self.window / 2
         self._cut_at = now
-        cut = self.window * (_NEXT_CUT if is_soon else _CUT)
+        cut = self.window * (_NEXT_CUT if since_s < _SOON * trip_s else _CUT)
         self.window = self._after = max(1.0, min(cut, int(self.window) - 1.0))
 
     def restart(self) -> None:

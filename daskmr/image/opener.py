@@ -189,11 +189,11 @@ class Door:
         options["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR" if closed else "FALSE"
         if self.trust is Trust.UNTRUSTED:
             options["GDAL_PAM_ENABLED"] = "NO"
-        # Without a session, rasterio would create a boto3 session for local files as well.
-        is_default = url.startswith("s3://") and not self.identity.role
-        session = {} if is_default else {"session": DummySession()}
+        session = {"session": DummySession()}  # rasterio would create one for local files, too
         if self.identity.role:
             options["CPL_VSIL_CURL_USE_HEAD"] = "NO"  # the URL is signed for GET only
+        elif url.startswith("s3://"):
+            session, options = {}, options | aws.gdal_options()
         with rasterio.Env(**session, **options):
             yield
 

@@ -215,9 +215,6 @@ def environment(endpoint: str | None) -> Mapping[str, str]:
         return {}
     return {
         "AWS_ENDPOINT_URL_S3": endpoint,
-        "AWS_S3_ENDPOINT": endpoint.partition("://")[2],
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
         "AWS_DEFAULT_REGION": "us-east-1",
         **credentials(),
     }

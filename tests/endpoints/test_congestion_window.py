@@ -187,18 +187,23 @@ def test_what_was_learnt_of_a_line_ends_with_an_outage() -> None:
     assert made.limit == 32
 
 
-def test_it_is_cut_once_a_round_trip_however_many_are_refused() -> None:
+def test_it_is_cut_once_a_round_trip_and_by_as_many_as_a_burst_was_too_large() -> None:
     made = CongestionWindow(window=100)
     made.record_success(0.5, 0.0, in_flight=100)
-    for _ in range(50):
-        made.record_throttling(1.0)
+    made.record_throttling(1.0)
     assert made.limit == 90
-    made.record_throttling(1.4)
-    assert made.limit == 90
+    for _ in range(9):
+        made.record_throttling(1.1)
+    assert made.limit == 81
+    made.record_throttling(1.4)  # again in the same round trip: retries
+    assert made.limit == 81
     made.record_throttling(1.6)
-    assert made.limit == 63  # so soon again: the capacity has fallen
+    assert made.limit == 57  # so soon again: the capacity has fallen
+    for _ in range(500):
+        made.record_throttling(1.6)
+    assert made.limit == 17  # slow start doubles: the cause of half of them at most
     made.record_throttling(4.0)
-    assert made.limit == 57
+    assert made.limit == 15
 
 
 def test_a_known_share_is_used_at_once_and_never_exceeded() -> None:

@@ -69,11 +69,8 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     with serving(answer) as served:
         for service in ("S3", "STS"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", served.url)
-        monkeypatch.setenv("AWS_S3_ENDPOINT", served.url.removeprefix("http://").split("/")[0])
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", served.url)
         for name, value in {
-            "AWS_HTTPS": "NO",
-            "AWS_VIRTUAL_HOSTING": "FALSE",
             "AWS_ACCESS_KEY_ID": "ours",
             "AWS_SECRET_ACCESS_KEY": "ours",
             "AWS_DEFAULT_REGION": "us-east-1",

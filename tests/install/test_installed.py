@@ -106,9 +106,6 @@ def aws(s3: Any) -> Iterator[dict[str, str]]:
     queue = client.create_queue(QueueName="images")["QueueUrl"]
     yield {
         "AWS_ENDPOINT_URL": url,
-        "AWS_S3_ENDPOINT": url.removeprefix("http://"),
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
