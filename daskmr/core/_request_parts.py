@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from daskmr.arns import s3_url, stream_name
 from daskmr.core.grid import Size
 
 _ARN = r"^(arn:\S+)?$"
@@ -62,6 +63,7 @@ def _plain(size: Size) -> int | list[int]:
 
 Upper = BeforeValidator(upper)
 Filled = Annotated[str, AfterValidator(require_filled)]
+ImageUrl = Annotated[Filled, AfterValidator(s3_url)]
 Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]
 PixelSize = Annotated[Size, BeforeValidator(_size), PlainSerializer(_plain)]
 Arn = Annotated[str, Field(pattern=_ARN)]
@@ -148,9 +150,20 @@ class S3Output(RequestPart):
 
     type: Literal["S3"]
     bucket: Filled
+    """Name of the bucket; its ARN, also with a prefix, is read."""
     prefix: str = ""
     role: Arn = ""
     assumed_role: Arn = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_arn(cls, value: Any) -> Any:
+        bucket = value.get("bucket") if isinstance(value, dict) else None
+        if not isinstance(bucket, str) or not bucket.startswith("arn:"):
+            return value
+        name, _, path = s3_url(bucket).removeprefix("s3://").partition("/")
+        parts = [path.strip("/"), str(value.get("prefix") or "").strip("/")]
+        return {**value, "bucket": name, "prefix": "/".join(filter(None, parts))}
 
 
 class KinesisOutput(RequestPart):
@@ -158,9 +171,21 @@ class KinesisOutput(RequestPart):
 
     type: Literal["Kinesis"]
     stream: Filled
+    """Name of the stream; its ARN is read."""
+    region: str = ""
+    """Region of the stream; that of its ARN, or the configured one when empty."""
     batch_size: Annotated[int, Field(ge=1, strict=True)] | None = None
     role: Arn = ""
     assumed_role: Arn = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_arn(cls, value: Any) -> Any:
+        stream = value.get("stream") if isinstance(value, dict) else None
+        if not isinstance(stream, str) or not stream.startswith("arn:"):
+            return value
+        plain = stream_name(stream)
+        return {**value, "stream": plain.name, "region": plain.region}
 
 
 Output = Annotated[S3Output | KinesisOutput, Field(discriminator="type")]

@@ -15,8 +15,8 @@ from daskmr.core._document import parse_document
 from daskmr.core._request_parts import (
     Arn,
     CompressionName,
-    Filled,
     FormatName,
+    ImageUrl,
     KinesisOutput,
     Merging,
     Output,
@@ -50,7 +50,7 @@ class ImageRequest(RequestPart):
     job_id: Annotated[str, Field(pattern=_JOB_ID, max_length=128)]
     """Name of the job and of its results."""
     image_urls: Annotated[
-        tuple[Filled, ...], Field(max_length=1000), AfterValidator(require_filled)
+        tuple[ImageUrl, ...], Field(max_length=1000), AfterValidator(require_filled)
     ]
     """Every one is processed."""
     image_read_role: Arn = ""

@@ -15,6 +15,7 @@ from urllib.parse import urldefrag
 import numpy as np
 from numpy.typing import NDArray
 
+from daskmr.arns import s3_url
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
@@ -109,9 +110,9 @@ def open_image(image: Any, *, asset: str | None = None, door: Door | None = None
     Parameters
     ----------
     image
-        Local path, ``file://``, ``s3://`` or ``https://`` URL of a file that GDAL reads or of a
-        Zarr store (``#name`` selects a variable, ``#image=N`` an image of a file with several,
-        counted from 0); or an xarray.DataArray, a pystac.Item, or an open `Image`.
+        Local path, ``file://``, ``s3://`` or ``https://`` URL, or ARN of S3, of a file that GDAL
+        reads or of a Zarr store (``#name`` selects a variable, ``#image=N`` an image of a file with
+        several, counted from 0); or an xarray.DataArray, a pystac.Item, or an open `Image`.
     asset
         Key of a STAC asset; None for the one with the pixels.
     door
@@ -134,7 +135,12 @@ def open_image(image: Any, *, asset: str | None = None, door: Door | None = None
             raise ImageError(msg)
         array = normalise(image)
         return Image(info=header(array), array=array)
-    return _open_url(os.fspath(image), door or Door())
+    try:
+        url = s3_url(os.fspath(image))
+    except ValueError as error:
+        msg = f"image: {error}"
+        raise ImageError(msg) from None
+    return _open_url(url, door or Door())
 
 
 def _open_url(url: str, door: Door) -> Image:

@@ -2,13 +2,14 @@
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from daskmr import aws
+from daskmr.arns import s3_url, stream_name
 from daskmr.aws import OURSELVES, Identity
 from daskmr.aws.policies import writing
 from daskmr.configuration import configuration
@@ -19,6 +20,7 @@ from daskmr.sinks.base import Provenance, Rows, Stream
 from daskmr.store.object_store import object_store
 
 _CHUNK = 2**20
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Output:
             raise RequestError(msg)
         for name in formats:
             sink(name)
+        out = _checked(s3_url, out, "out")
         if "://" in out:
             return cls(url=out.rstrip("/"), formats=tuple(formats), identity=identity)
         folder = Path(out).absolute()
@@ -183,11 +186,33 @@ def destination(document: Mapping[str, Any], formats: Sequence[str]) -> Destinat
         who = _writer({"bucket": bucket, "prefix": prefix}, role)
         return Output.at(fields["url"], fields.get("formats") or formats, identity=who)
     if kind == "S3":
-        url = f"s3://{fields['bucket']}/{str(fields.get('prefix') or '').strip('/')}"
-        return Output.at(url.rstrip("/"), formats, identity=_writer(fields, role))
+        return _in_bucket(fields, formats, role)
     options = {name: value for name, value in fields.items() if value is not None}
+    if "stream" in options:
+        plain = _checked(stream_name, str(options["stream"]), "outputs: stream")
+        options |= {"stream": plain.name} | ({"region": plain.region} if plain.region else {})
     stream = STREAMS.build(_stream_name(kind), options | (role if role["role"] else {}))
     return StreamOutput(stream=stream, document=dict(document))
+
+
+def _in_bucket(
+    fields: Mapping[str, Any], formats: Sequence[str], role: Mapping[str, str]
+) -> Output:
+    """Return the output of a bucket and a prefix; the bucket may be an ARN with one of its own."""
+    bucket = _checked(s3_url, str(fields["bucket"]), "outputs: bucket").removeprefix("s3://")
+    path = f"{bucket.rstrip('/')}/{str(fields.get('prefix') or '').strip('/')}".rstrip("/")
+    name, _, prefix = path.partition("/")
+    who = _writer({"bucket": name, "prefix": prefix}, role)
+    return Output.at(f"s3://{path}", formats, identity=who)
+
+
+def _checked(read: Callable[[str], T], text: str, field: str) -> T:
+    """Return what a function reads from text; what it refuses is a RequestError of a field."""
+    try:
+        return read(text)
+    except ValueError as error:
+        msg = f"{field}: {error}"
+        raise RequestError(msg) from None
 
 
 def place_beside(outputs: Sequence[Destination]) -> str | None:

@@ -102,11 +102,19 @@ def _processor(model: str, left: dict[str, Any]) -> dict[str, Any]:
 
 
 def _output(out: str) -> dict[str, Any]:
+    if out.startswith("arn:"):
+        return (
+            {"type": "Kinesis", "stream": out}
+            if ":kinesis:" in out
+            else {"type": "S3", "bucket": out}
+        )
     kind, _, rest = out.partition("://")
     if kind == "kinesis":
         return {"type": "Kinesis", "stream": rest}
     if kind != "s3":
-        msg = f"out: {out!r} is neither s3://bucket/prefix nor kinesis://stream"
+        msg = (
+            f"out: {out!r} is neither s3://bucket/prefix nor kinesis://stream, nor an ARN of these"
+        )
         raise RequestError(msg)
     bucket, _, prefix = rest.partition("/")
     return {"type": "S3", "bucket": bucket, "prefix": prefix}

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from filelock import BaseFileLock, FileLock
 
+from daskmr.arns import s3_url
 from daskmr.errors import StoreError
 from daskmr.store.bucket import BucketStore
 
@@ -80,6 +81,11 @@ def object_store(url: str) -> ObjectStore:
     StoreError
         If *url* is neither.
     """
+    try:
+        url = s3_url(url)
+    except ValueError as error:
+        msg = f"store: {error}"
+        raise StoreError(msg) from None
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         return BucketStore(url.rstrip("/"))
