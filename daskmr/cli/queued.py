@@ -217,7 +217,8 @@ def _wait_for_status(request: "ImageRequest", store: str, timeout_s: float | Non
     "images",
     multiple=True,
     metavar="PATTERN",
-    help="s3://bucket, https://host or folder that requests may read; repeatable.",
+    help="s3://bucket, s3://bucket/prefix, https://host or folder that requests may read; "
+    "repeatable.",
 )
 @click.option(
     "--allow-output",
@@ -231,7 +232,8 @@ def _wait_for_status(request: "ImageRequest", store: str, timeout_s: float | Non
     "models",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="Hosts of HTTP endpoints that requests may name; repeatable.  [default: all public ones]",
+    help="Hosts of HTTP endpoints that requests may name, on every port or one; repeatable.  "
+    "[default: all public ones]",
 )
 @click.option(
     "--allow-endpoint",
@@ -248,21 +250,49 @@ def _wait_for_status(request: "ImageRequest", store: str, timeout_s: float | Non
     metavar="ARN[=EXTERNAL_ID]",
     help="Roles that requests may name; repeatable.",
 )
+@click.option(
+    "--allow-all", is_flag=True,
+    help="Let requests name everything that this machine reaches, private addresses included; for "
+    "laboratories.",
+)  # fmt: skip
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json",
               show_default=True)  # fmt: skip
-def listen_command(*, log_format: str, formats: str, **options: Any) -> None:
+def listen_command(*, log_format: str, formats: str, allow_all: bool, **options: Any) -> None:
     """Run the requests of an SQS queue until SIGTERM."""
+    from daskmr.service import policy as policies
     from daskmr.service.app import ServiceOptions, listen
-    from daskmr.service.policy import RequestPolicy
 
     _log(log_format)
     roles = dict(role.partition("=")[::2] for role in options.pop("roles"))
     lists = {name: options.pop(name) for name in ("images", "models", "endpoints", "outputs")}
-    policy = RequestPolicy(
-        roles=roles, **{name: values for name, values in lists.items() if values}
-    )
+    if allow_all:
+        click.echo("warning: --allow-all: whoever writes to the queue reaches everything", err=True)
+        policy = policies.allow_all()
+    else:
+        _check_lists(lists)
+        named = {name: values for name, values in lists.items() if values}
+        policy = policies.RequestPolicy(roles=roles, **named)
     service = ServiceOptions(policy=policy, formats=tuple(formats.split(",")), **options)
     asyncio.run(listen(service))
+
+
+def _check_lists(lists: dict[str, Any]) -> None:
+    """Raise when no request could be allowed for lack of a list."""
+    missing = [
+        flag
+        for flag, values in {
+            "--allow-image": lists["images"],
+            "--allow-model or --allow-endpoint": lists["models"] or lists["endpoints"],
+            "--allow-output": lists["outputs"],
+        }.items()
+        if not values
+    ]
+    if missing:
+        msg = (
+            f"missing {', '.join(missing)}: what requests may name; a listener without would "
+            "refuse every message (--allow-all allows everything, for laboratories)"
+        )
+        raise click.UsageError(msg)
 
 
 def _log(kind: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from daskmr.aws import Identity
 from daskmr.aws.policies import reading
@@ -23,10 +23,10 @@ class RequestPolicy:
     """Patterns (``*`` matches anything) of the names that a request may contain."""
 
     images: Sequence[str] = ()
-    """``s3://bucket``, ``https://host``, or a folder of this machine."""
+    """``s3://bucket``, ``s3://bucket/prefix``, ``https://host``, or a folder of this machine."""
     models: Sequence[str] = ()
-    """Hosts of HTTP endpoints, ``host:port`` for another port than the default; if empty, any
-    public host is allowed. Private addresses must be listed."""
+    """Hosts of HTTP endpoints, on every port, or ``host:port``; if empty, any public host is
+    allowed. Private addresses must be listed."""
     endpoints: Sequence[str] = ("*",)
     """Names of SageMaker endpoints, and addresses ``KIND://…`` of endpoints of other packages."""
     outputs: Sequence[str] = ()
@@ -50,7 +50,8 @@ class RequestPolicy:
         for number, output in enumerate(request.outputs):
             roles[f"outputs.{number}.assumedRole"] = output.assumed_role or output.role
         problems += [
-            f"{name}: {role!r} is none of the roles that may be assumed here"
+            f"{name}: {role!r} is none of the roles that may be assumed here; "
+            f"--allow-role {role} would allow it"
             for name, role in roles.items()
             if role and self._external_id(role) is None
         ]
@@ -94,12 +95,14 @@ class RequestPolicy:
 
     def lists_model(self, url: str) -> bool:
         """Return True if the host of an HTTP endpoint is listed, so that it may be private."""
-        host = urlsplit(url).netloc.lower()
-        return any(fnmatchcase(host, pattern.lower()) for pattern in self.models)
+        parts = urlsplit(url)
+        names = (parts.netloc.lower(), (parts.hostname or "").lower())
+        return any(fnmatchcase(name, pattern.lower()) for name in names for pattern in self.models)
 
     def _images(self, request: ImageRequest) -> list[str]:
         return [
-            f"imageUrls.{number}: {url!r} is none of the images that may be read here"
+            f"imageUrls.{number}: {url!r} is none of the images that may be read here; "
+            f"--allow-image {_origin(url)} would allow it"
             for number, url in enumerate(request.image_urls)
             if "://" in url and not self._lists_image(url)
         ]
@@ -108,8 +111,10 @@ class RequestPolicy:
         parts = urlsplit(url)
         if parts.scheme == "file":
             return True  # folders are checked when the image is opened
-        origin = f"{parts.scheme}://{parts.netloc}".lower()
-        return any(fnmatchcase(origin, pattern.lower().rstrip("/")) for pattern in self.images)
+        if ".." in unquote(parts.path).split("/"):
+            return False
+        name = f"{_origin(url)}{parts.path}"
+        return any(_covers(_lower_origin(pattern), name) for pattern in self.images)
 
     def _models(self, request: ImageRequest) -> list[str]:
         processor = request.image_processor
@@ -122,12 +127,17 @@ class RequestPolicy:
             is_allowed = not self.models or self.lists_model(name)
         else:
             is_allowed = any(fnmatchcase(name, pattern) for pattern in self.endpoints)
-        return [] if is_allowed else [f"imageProcessor.name: {name!r} may not be called from here"]
+        if is_allowed:
+            return []
+        is_web = processor.type in KINDS and "://" in name
+        way = f"--allow-model {urlsplit(name).netloc}" if is_web else f"--allow-endpoint {name}"
+        return [f"imageProcessor.name: {name!r} may not be called from here; {way} would allow it"]
 
     def _outputs(self, request: ImageRequest) -> list[str]:
         names = [_output_name(output) for output in request.outputs]
         return [
-            f"outputs.{number}: {name!r} is none of the outputs that may be written here"
+            f"outputs.{number}: {name!r} is none of the outputs that may be written here; "
+            f"--allow-output {name} would allow it"
             for number, name in enumerate(names)
             if not any(_covers(pattern, name) for pattern in self.outputs)
         ]
@@ -136,6 +146,27 @@ class RequestPolicy:
         """Return the external id of a role; None if it may not be assumed."""
         matches = (extra for pattern, extra in self.roles.items() if fnmatchcase(role, pattern))
         return next(matches, None)
+
+
+def allow_all() -> RequestPolicy:
+    """Return the policy of a laboratory: requests may name everything that this machine reaches."""
+    return RequestPolicy(
+        images=("s3://*", "https://*", "/"),
+        models=("*",),
+        endpoints=("*",),
+        outputs=("s3://*", "kinesis:*"),
+        roles={"*": ""},
+    )
+
+
+def _origin(url: str) -> str:
+    """Return the scheme and host, or bucket, of a URL; in lower case, as hosts are."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _lower_origin(pattern: str) -> str:
+    return f"{_origin(pattern)}{urlsplit(pattern).path}" if "://" in pattern else pattern
 
 
 def _output_name(output: Any) -> str:

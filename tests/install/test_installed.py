@@ -116,6 +116,11 @@ def aws(s3: Any) -> Iterator[dict[str, str]]:
     client.close()
 
 
+ALLOWED = (
+    "--allow-image", "s3://bucket", "--allow-output", "s3://bucket", "--allow-endpoint", "*",
+)  # fmt: skip
+
+
 def submit_and_listen(environment: Any, aws: dict[str, str], s3: Any, *options: object) -> None:
     scene = environment.folder / "scene.tif"
     with serving(environment, "blobs") as url:
@@ -146,7 +151,7 @@ def test_the_service_measures(service: Any, aws: dict[str, str], s3: Any) -> Non
         made.bind(("127.0.0.1", 0))
         health = f"127.0.0.1:{made.getsockname()[1]}"
     with subprocess.Popen(
-        service.command("listen", "--workers", 1, "--health", health),
+        service.command("listen", "--workers", 1, "--health", health, *ALLOWED),
         env=service.environment(aws), cwd=service.folder,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
@@ -181,6 +186,10 @@ def test_what_is_missing_is_said_in_one_line(plain: Any) -> None:
     for words, option in ((("listen",), "--queue"), (("listen", "--queue", "q"), "--store")):
         done = plain.run(*words, status=2)
         assert done.stderr.splitlines()[-1] == f"Error: Missing option '{option}'."
+    done = plain.run("listen", "--queue", "q", "--store", "jobs", status=2)
+    assert done.stderr.splitlines()[-1].startswith(
+        "Error: missing --allow-image, --allow-model or --allow-endpoint, --allow-output: "
+    )
     missing = f"http://{NOWHERE}/0/queue"
     words = ("submit", "scene.tif", "-m", "sagemaker://ships", "-o", "s3://bucket/out")
     done = plain.run(*words, "--queue", missing, status=1, settings=NO_AWS)
