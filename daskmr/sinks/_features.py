@@ -33,7 +33,8 @@ _QUALITY = frozenset({"truncated", "mergedFrom", "edgeDistance"})
 def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
     """Yield each Feature as GeoJSON text, in full precision, without NaN.
 
-    Properties of a model or a request never replace those of daskmr.
+    Properties of a model or a request never replace those of daskmr, but for ``label`` and
+    ``score``, which Model Runner has not: the best class, flat, for maps that are drawn by them.
 
     Raises
     ------
@@ -51,12 +52,22 @@ def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
         world = _world(part)
         pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
         tiles = part[["tile_col", "tile_row"]].to_numpy().tolist()
-        names = ("feature_id", "image_bbox", "classes", "properties", "inferred_at")
+        names = (
+            "feature_id",
+            "label",
+            "score",
+            "image_bbox",
+            "classes",
+            "properties",
+            "inferred_at",
+        )
         columns = zip(*(part[name] for name in names), tiles, pixels, *world, strict=True)
         for (
-            feature_id, box, classes, own, moment, tile, image_geometry, geometry, bounds, centre,
+            feature_id, label, score, box, classes, own, moment, tile, image_geometry, geometry,
+            bounds, centre,
         ) in columns:  # fmt: skip
-            merged = {**json.loads(own), **requested}
+            flat = {"label": label or None, "score": score if math.isfinite(score) else None}
+            merged = {**flat, **json.loads(own), **requested}
             properties = {
                 **{name: value for name, value in merged.items() if name not in _RESERVED},
                 "imageBBox": [float(value) for value in box],
