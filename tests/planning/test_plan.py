@@ -123,7 +123,7 @@ def test_a_job_without_anything_to_run_is_a_success(tmp_path: Path, client: Any)
         ("float32", {"tile_format": "JPEG"}, "float32"),
         ("float32", {"tile_format": "PNG"}, "float32"),
         ("uint16", {"tile_compression": "JPEG"}, "uint16"),
-        ("uint8", {"tile_format": "NITF", "tile_compression": "LZW"}, "LZW"),
+        ("uint8", {"tile_format": "NITF", "tile_compression": "ZSTD"}, "ZSTD"),
     ],
 )
 def test_tiles_that_cannot_be_encoded_are_refused_for_endpoints(
