@@ -97,7 +97,8 @@ def test_a_feature_has_the_ancestors_properties(tmp_path: Path) -> None:  # F4
     assert properties["own"] == "ü"
     assert (properties["a"], properties["b"]) == (2, 3)
     assert properties["featureClasses"] == [{"iri": "x", "score": 0.5}]
-    assert (properties["label"], properties["score"]) == ("x", 0.5)
+    first_row = table.iloc[0]
+    assert (properties["label"], properties["score"]) == (first_row["label"], first_row["score"])
     assert properties["imageBBox"] == [0.1, 0.2, 30.3, 1 / 3]
     assert properties["imageGeometry"]["type"] == "Polygon"
     assert properties["inferenceMetadata"] == {
