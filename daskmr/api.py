@@ -84,8 +84,8 @@ def plan(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     prepare
         Preparation of the pixels (docs/pixels.md): ``bands``, ``stretch``, ``gsd``, ...
     roi
-        Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
-        or a GeoDataFrame. Only tiles that share area with it are run.
+        Area of interest in lon, lat: WKT, GeoJSON, the path of a file of these, (west, south, east,
+        north), a shapely geometry or a GeoDataFrame. Only tiles that share area with it are run.
     roi_only
         Leave out features that do not touch `roi`.
     sensor_model
@@ -234,8 +234,8 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
     prepare
         Preparation of the pixels (docs/pixels.md): ``bands``, ``stretch``, ``gsd``, ...
     roi
-        Area of interest in lon, lat: WKT, GeoJSON, (west, south, east, north), a shapely geometry
-        or a GeoDataFrame. Only tiles that share area with it are run.
+        Area of interest in lon, lat: WKT, GeoJSON, the path of a file of these, (west, south, east,
+        north), a shapely geometry or a GeoDataFrame. Only tiles that share area with it are run.
     roi_only
         Leave out features that do not touch `roi`.
     sensor_model

@@ -53,7 +53,7 @@ def resolve(image: Any, model: Any, options: Mapping[str, Any]) -> Call:
         return from_arguments(overridden(read_job_file(image), options))
     request = _request(image)
     if request is None:
-        return Call(plan=make_plan(image, model, Settings.of(options)))
+        return Call(plan=make_plan(image, model, Settings.of(_with_roi(options))))
     _refuse_extra("request", model, options)
     if len(request.image_urls) > 1:
         msg = f"imageUrls: {len(request.image_urls)} images; run them by daskmr run --request"
@@ -68,6 +68,23 @@ def from_arguments(arguments: Mapping[str, Any]) -> Call:
     execution = {name: values.pop(name) for name in EXECUTION if name in values}
     image, model = values.pop("image"), values.pop("model", None)
     return Call(plan=make_plan(image, model, Settings.of(values)), execution=execution)
+
+
+def _with_roi(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options with the content of the file that `roi` names, if it names one.
+
+    Only what is typed here may be a path: a request's area of interest never is.
+    """
+    roi = options.get("roi")
+    if not isinstance(roi, str | Path) or "(" in str(roi) or str(roi).lstrip().startswith("{"):
+        return options
+    try:
+        return {**options, "roi": Path(roi).read_text(encoding="utf-8")}
+    except FileNotFoundError:
+        msg = f"roi: {str(roi)!r} is neither WKT nor GeoJSON, and there is no such file"
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"roi: {str(roi)!r} cannot be read as text: {error}"
+    raise RequestError(msg)
 
 
 def _refuse_extra(kind: str, model: Any, options: Mapping[str, Any]) -> None:

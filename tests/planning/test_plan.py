@@ -155,3 +155,23 @@ def test_a_plan_brings_its_own_options(tmp_path: Path) -> None:
         daskmr.run(plan, tile_size=5)
     with pytest.raises(RequestError, match=r"tile_syze \(did you mean tile_size\?\)"):
         daskmr.plan(tmp_path / "x.tif", "blobs", tile_syze=5)  # type: ignore[arg-type]
+
+
+def test_an_area_of_interest_may_be_a_file(tmp_path: Path) -> None:
+    path = image(tmp_path / "x.tif", height=64, width=64)
+    text = shapely.box(-74.1, 40.6, -73.9, 40.8).wkt
+    (tmp_path / "area.wkt").write_text(text)
+    (tmp_path / "area.geojson").write_text(shapely.to_geojson(shapely.from_wkt(text)))
+    plans = [
+        daskmr.plan(path, "blobs", tile_size=32, overlap=0, roi=roi)
+        for roi in (text, str(tmp_path / "area.wkt"), tmp_path / "area.geojson")
+    ]
+    assert {plan.n_tiles for plan in plans} == {4}
+    missing = str(tmp_path / "no.geojson")
+    with pytest.raises(RequestError) as caught:
+        daskmr.plan(path, "blobs", roi=missing)
+    assert str(caught.value) == (
+        f"roi: {missing!r} is neither WKT nor GeoJSON, and there is no such file"
+    )
+    with pytest.raises(RequestError, match=r"roi: '.*x\.tif' cannot be read as text"):
+        daskmr.plan(path, "blobs", roi=str(path))
