@@ -15,6 +15,7 @@ from daskmr.planning.identity import request_identity, result_identity, source_o
 from daskmr.planning.outputs import Output
 from daskmr.planning.plan import Plan
 from daskmr.store import JobFolder
+from daskmr.store.jobs import REPLACED
 from daskmr.store.lease import Lease
 from daskmr.worker.cancellation import CANCELED, TAKEN_OVER
 
@@ -134,8 +135,9 @@ def _kept(plan: Plan, execution: Execution, store: str) -> Iterator[Workspace]:
         yield Workspace(folder=folder, lease=lease)
     except BaseException:
         lease.release()
-        if execution.keeps_beside and not folder.part_names():
-            _remove(folder)  # nothing was done that could be lost
+        has_something = folder.part_names() or folder.objects.exists(REPLACED)
+        if execution.keeps_beside and not has_something:
+            _remove(folder)
         raise
     lease.release()
 

@@ -21,9 +21,9 @@ from daskmr.planning.plan import Plan
 from daskmr.results.result import Result
 from daskmr.results.stored import published_twin, stored_features
 from daskmr.store import JobFolder
+from daskmr.store.jobs import REPLACED
 from daskmr.store.object_store import object_store
 
-_REPLACED = "replaced.json"
 _ENDS = ("attempts/", "ends/", "regions/", "stop/")
 """What of a job's folder ends with its published result."""
 _AGAIN = "again=True (--again) asks anew"
@@ -104,12 +104,12 @@ def end_state(folder: JobFolder, *, keeps_beside: bool) -> None:
         Whether its folder ends with its result, but for the record of it.
     """
     objects, manifest = folder.objects, folder.manifest() or {"results": {}}
-    replaced = json.loads(objects.read(_REPLACED) or b"{}")
+    replaced = json.loads(objects.read(REPLACED) or b"{}")
     for url, names in replaced.items():
         place = object_store(url)
         for name in sorted(set(names) - manifest["results"].keys()):
             place.delete(name)
-    objects.delete(_REPLACED)
+    objects.delete(REPLACED)
     if not keeps_beside:
         return
     for prefix in _ENDS:
@@ -172,4 +172,4 @@ def _begin_anew(folder: JobFolder) -> None:
             replaced[url] = sorted(delivery["files"])
     folder.objects.remove()
     if replaced:
-        folder.objects.create(_REPLACED, json.dumps(replaced).encode())
+        folder.objects.create(REPLACED, json.dumps(replaced).encode())

@@ -11,6 +11,7 @@
                    ends/*.json      created once each: end of a driver without a result, by epoch
                    events/*.jsonl   created once each: the event log, in order
                    delivered/*.json created once each: results were delivered to an output
+                   replaced.json    created once: files of an earlier result that this one replaces
                    outbox/*         created once each: status events and their deliveries
                    result-*.parquet the georeferenced features, named by their hash
                    report.json      created once: the report of the job
@@ -35,6 +36,8 @@ from daskmr.store.lease import Lease
 from daskmr.store.object_store import ObjectStore, digest, object_store
 from daskmr.store.parts import PartStore
 
+REPLACED = "replaced.json"
+"""Files of an earlier result, by place, that end when this job has published its own."""
 _REQUEST = "request.json"
 """First pixel row and column of a tile."""
 

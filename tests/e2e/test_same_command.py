@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 import daskmr
-from daskmr.errors import JobError, RequestError, StoreError
+from daskmr.errors import ClusterError, JobError, RequestError, StoreError
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 from daskmr.testing.numbered import numbered, requested_tiles, write_numbered
 from daskmr.testing.servers import Served, serving
@@ -215,6 +215,20 @@ def test_a_result_that_was_damaged_or_is_wanted_otherwise_is_made_again(
         (tmp_path / "p" / "x.geojson").unlink()
         assert served(run, server, job_id="x", store=store, out=str(tmp_path / "p")) == 0
         assert (tmp_path / "p" / "x.geojson").exists()
+
+
+def test_beginning_anew_in_vain_leaves_the_result_and_the_way_back(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daskmr.dispatch.cluster._CONNECT_S", 1.0)
+    with serving(numbered(0.0)) as server:
+        run(server.url, job_id="x")
+        before = (tmp_path / "o" / "x.parquet").read_bytes()
+        with pytest.raises(ClusterError):
+            run(server.url, job_id="x", again=True, scheduler="tcp://127.0.0.1:9")
+        assert (tmp_path / "o" / "x.parquet").read_bytes() == before
+        assert served(run, server, job_id="x") == N * N
+    assert len(labels(tmp_path / "o" / "x.parquet")) == N * N
 
 
 def test_files_of_somebody_else_are_not_written_over(run: Run, tmp_path: Path) -> None:

@@ -172,9 +172,9 @@ def test_the_service_measures(service: Any, aws: dict[str, str], s3: Any) -> Non
 def test_what_is_missing_is_said_in_one_line(plain: Any) -> None:
     (plain.folder / "model.onnx").write_bytes(b"")
     for extra, words in {
-        "coiled": (*RUN, "-s", "coiled:new"),
-        "gateway": (*RUN, "-s", "gateway:new"),
-        "kubernetes": (*RUN, "-s", "kubernetes:mr"),
+        "coiled": (*RUN, "--again", "-s", "coiled:new"),
+        "gateway": (*RUN, "--again", "-s", "gateway:new"),
+        "kubernetes": (*RUN, "--again", "-s", "kubernetes:mr"),
         "onnx": ("run", "scene.tif", "-m", "model.onnx", "-o", "out"),
         "sar": ("plan", sicd(plain.folder), "-m", f"http://{NOWHERE}/", "--tile-format", "NITF"),
     }.items():
@@ -253,7 +253,7 @@ def test_plots(plot: Any) -> None:
 )
 def test_clusters_that_do_not_answer(each: Any, settings: dict[str, str]) -> None:
     (each.folder / "kubeconfig").write_text(KUBECONFIG)
-    done = each.run(*RUN, "-s", f"{each.name}:mr", status=5, settings=settings)
+    done = each.run(*RUN, "--again", "-s", f"{each.name}:mr", status=5, settings=settings)
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {each.name}:mr: "), line
     assert "install" not in line
