@@ -164,12 +164,11 @@ def _refuse_strangers(job_id: str, execution: Execution) -> None:
 def _begin_anew(folder: JobFolder) -> None:
     """Remove the state of a job that nobody runs; its published files stay until others are."""
     folder.lease().acquire()
-    report = folder.report() or {}
-    replaced: dict[str, list[str]] = {}
-    for delivery in report.get("deliveries", ()):
+    replaced: dict[str, list[str]] = json.loads(folder.objects.read(REPLACED) or b"{}")
+    for delivery in (folder.report() or {}).get("deliveries", ()):
         if delivery["files"]:
             url = delivery["outputs"][0].rpartition("/")[0]
-            replaced[url] = sorted(delivery["files"])
+            replaced[url] = sorted({*replaced.get(url, ()), *delivery["files"]})
     folder.objects.remove()
     if replaced:
         folder.objects.create(REPLACED, json.dumps(replaced).encode())
