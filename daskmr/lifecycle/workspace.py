@@ -1,5 +1,6 @@
 """Folder of a running job: its own in a store, or one for this run alone."""
 
+import logging
 import shutil
 import tempfile
 import uuid
@@ -18,6 +19,8 @@ from daskmr.store import JobFolder
 from daskmr.store.jobs import REPLACED
 from daskmr.store.lease import Lease
 from daskmr.worker.cancellation import CANCELED, TAKEN_OVER
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +95,9 @@ def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Ite
     StoreError
         When the job is being run by somebody else.
     """
-    if execution.store is not None:
-        with _kept(plan, execution, execution.store) as kept:
+    kept_folder = _begun(plan, execution)
+    if kept_folder is not None:
+        with _kept(kept_folder, execution) as kept:
             yield kept
         return
     name = f".daskmr-{uuid.uuid4().hex}"
@@ -112,20 +116,36 @@ def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Ite
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@contextmanager
-def _kept(plan: Plan, execution: Execution, store: str) -> Iterator[Workspace]:
+def _begun(plan: Plan, execution: Execution) -> JobFolder | None:
+    """Return the folder of a job that is kept, with its request; None for a job that is not.
+
+    A bucket of results that can be written, but not read or listed, keeps no state.
+    """
+    if execution.store is None:
+        return None
     if plan.image.source is None:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
-    folder = JobFolder.at(store, plan.settings.job_id)
+    folder = JobFolder.at(execution.store, plan.settings.job_id)
     work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
-    folder.begin(
-        request_identity(plan),
-        source_of(plan),
-        plan=work,
-        options=job_spec(plan, execution.outputs),
-        result=result_identity(plan),
-    )
+    try:
+        folder.begin(
+            request_identity(plan),
+            source_of(plan),
+            plan=work,
+            options=job_spec(plan, execution.outputs),
+            result=result_identity(plan),
+        )
+    except StoreError as error:
+        if not (execution.keeps_beside and "://" in folder.url):
+            raise
+        log.warning("the job keeps no state beside its results: %s", error)
+        return None
+    return folder
+
+
+@contextmanager
+def _kept(folder: JobFolder, execution: Execution) -> Iterator[Workspace]:
     lease = folder.lease()
     lease.acquire()
     lease.keep()

@@ -7,11 +7,12 @@ the hashes of the files.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from daskmr.core.report import Delivery, JobReport, JobStatus
-from daskmr.errors import RequestError
+from daskmr.errors import RequestError, StoreError
 from daskmr.lifecycle.notifier import notifying
 from daskmr.lifecycle.workspace import Workspace
 from daskmr.planning.execution import Execution
@@ -50,10 +51,15 @@ def earlier_result(plan: Plan, execution: Execution) -> Result | None:
     if execution.store is None or execution.is_supervised or plan.image.source is None:
         return None
     folder = JobFolder.at(execution.store, plan.settings.job_id)
-    record = folder.request()
-    if record is None:
-        _refuse_strangers(folder.job_id, execution)
-        return None
+    try:
+        record = folder.request()
+        if record is None:
+            _refuse_strangers(folder.job_id, execution)
+            return None
+    except StoreError:
+        if execution.keeps_beside:  # a bucket that can be written only
+            return None
+        raise
     changes = list(_changes(plan, record, folder))
     if execution.overwrite or (execution.again and not changes):
         _begin_anew(folder)
@@ -106,9 +112,10 @@ def end_state(folder: JobFolder, *, keeps_beside: bool) -> None:
     objects, manifest = folder.objects, folder.manifest() or {"results": {}}
     replaced = json.loads(objects.read(REPLACED) or b"{}")
     for url, names in replaced.items():
-        place = object_store(url)
-        for name in sorted(set(names) - manifest["results"].keys()):
-            place.delete(name)
+        with suppress(StoreError):  # who may write there may not be allowed to delete
+            place = object_store(url)
+            for name in sorted(set(names) - manifest["results"].keys()):
+                place.delete(name)
     objects.delete(REPLACED)
     if not keeps_beside:
         return
@@ -140,11 +147,14 @@ def _delivered(output: Destination, job_id: str, report: JobReport) -> Delivery 
         return None
     if not isinstance(output, Output):
         return known
-    if not set(output.files(job_id)) <= known.files.keys():
-        return None
-    place = object_store(output.url)
     names = output.files(job_id)
-    is_whole = all(place.size(name) == known.files[name]["bytes"] for name in names)
+    if not set(names) <= known.files.keys():
+        return None
+    try:
+        place = object_store(output.url)
+        is_whole = all(place.size(name) == known.files[name]["bytes"] for name in names)
+    except StoreError:  # what cannot be looked at is written again
+        return None
     return known if is_whole else None
 
 

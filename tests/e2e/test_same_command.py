@@ -15,8 +15,10 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import xarray as xr
+from aiohttp import web
 
 import daskmr
+from daskmr import aws
 from daskmr.errors import ClusterError, JobError, RequestError, StoreError
 from daskmr.testing.images import HALF_METRE, UTM, write_image
 from daskmr.testing.numbered import numbered, requested_tiles, write_numbered
@@ -297,6 +299,38 @@ def test_results_in_a_bucket_keep_their_state_there(s3: Any, scene: str, run: Ru
         "same/x.coverage.geojson", "same/x.geojson", "same/x.parquet",
     }  # fmt: skip
     assert not any("/regions/" in key for key in keys)
+
+
+def test_a_bucket_that_can_only_be_written_gets_its_results(
+    scene: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    async def bucket(request: web.Request, _number: int) -> web.StreamResponse:
+        if request.method != "PUT":
+            return web.Response(status=403)
+        await request.read()
+        written.append(request.path)
+        return web.Response(headers={"ETag": '"1"'})
+
+    with serving(bucket) as standin, serving(numbered(0.0)) as server:
+        origin = standin.url.rpartition("/")[0]
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": origin, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        aws.close()
+        how: dict[str, Any] = {"out": "s3://results/area", "job_id": "x", **HOW}
+        for _ in range(2):
+            report = daskmr.run(scene, server.url, **how).report
+            assert report.status == "SUCCESS"
+        aws.close()
+        assert len(server.requests) == 2 * N * N
+    published = {path for path in written if ".daskmr" not in path}
+    assert {path.rpartition("/")[2] for path in published} == {
+        "x.geojson", "x.parquet", "x.coverage.geojson",
+    }  # fmt: skip
 
 
 def test_an_array_keeps_nothing_and_is_run_each_time(tmp_path: Path) -> None:
