@@ -63,7 +63,7 @@ def notes(done: "subprocess.CompletedProcess[str]") -> list[str]:
 def test_a_plain_command_goes_on_after_a_kill_and_then_gives_its_result_again(
     scene: str, tmp_path: Path
 ) -> None:
-    with serving(numbered(0.1)) as server:
+    with serving(numbered(0.4)) as server:  # so slow that the first part is seen in time
         words = ["-m", server.url, *FLAGS]
         killed = subprocess.Popen(
             [sys.executable, "-m", "daskmr", "run", scene, *words], cwd=tmp_path
