@@ -112,8 +112,8 @@ def plain(folder: Path, n_tiles: int, budget: str) -> Iterator[Figure]:
 
 def one_at_a_time(folder: Path) -> Iterator[Figure]:
     """Wall time and requests of an endpoint that takes one call, and refuses or keeps others."""
-    image = write_image(folder / "few.tif", rows=10, cols=20)
-    latency_s, n_tiles = 0.1, 200
+    image = write_image(folder / "few.tif", rows=20, cols=20)
+    latency_s, n_tiles = 0.1, 400
     for refuses in (True, False):
         with model_server(
             latency_s=latency_s, capacity=1 if refuses else 10**6, is_serial=not refuses
