@@ -60,6 +60,6 @@ def abbreviated(value: object) -> str:
     return shortened(str(value) if is_dataclass(value) else repr(value))
 
 
-def shortened(text: str) -> str:
-    """Return a text, cut after `MAX_CHARS` characters."""
-    return text if len(text) <= MAX_CHARS else f"{text[: MAX_CHARS - 3]}..."
+def shortened(text: str, most: int = MAX_CHARS) -> str:
+    """Return a text, cut after so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -85,6 +85,11 @@ class Window:
         """First column right of the window."""
         return self.col + self.width
 
+    @property
+    def size(self) -> "Size":
+        """Rows and columns of the window."""
+        return Size(height=self.height, width=self.width)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:

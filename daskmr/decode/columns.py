@@ -20,6 +20,7 @@ from daskmr.core.grid import Size
 from daskmr.decode.shapes import Drop, Unusable, is_number
 from daskmr.decode.symptoms import NO_SCORE
 from daskmr.errors import BadResponseError
+from daskmr.validation import shortened
 
 MAX_FEATURES = 100_000
 """Largest number of features in the answer for one tile."""
@@ -86,8 +87,7 @@ def usable(detections: Detections, tile: Size) -> Detections:
 
 def abbreviated(value: object) -> str:
     """Return the beginning of a value's text, on one line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= _MAX_EXAMPLE else f"{text[:_MAX_EXAMPLE]}..."
+    return shortened(" ".join(repr(value).split()), _MAX_EXAMPLE)
 
 
 def _encodable(texts: Sequence[str]) -> Sequence[str]:

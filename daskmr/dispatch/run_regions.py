@@ -44,7 +44,9 @@ def run_regions(job: OpenJob) -> int:
             break
         with ExitStack() as stack:
             workers = stack.enter_context(workers_of(job))
-            job.notes[:] = _notes(job, selection, workers, missing=missing)
+            job.notes[:] = _notes(
+                job, workers, missing=missing, retried=selection if round_ else None
+            )
             supervisor = _supervisor(job, workers, selection, missing=missing)
             job.events.record(
                 "started",
@@ -67,13 +69,14 @@ def run_regions(job: OpenJob) -> int:
 
 
 def _notes(
-    job: OpenJob, selection: Selection, workers: RegionWorkers, *, missing: Sequence[Region]
+    job: OpenJob, workers: RegionWorkers, *, missing: Sequence[Region], retried: Selection | None
 ) -> list[str]:
-    """Return what a user may like to know of this run."""
-    n_all = sum(bool(selection.of_region(region).any()) for region in job.plan.regions)
+    """Return what a user may like to know of this run; `retried` are the tiles of a retry round."""
+    n_all = job.plan.n_regions
     notes = [f"ran in {workers.place}"]
-    if job.workspace.folder.n_rounds:
-        notes.append(f"asked again about {int(selection.mask.sum()):,} tiles that had failed")
+    if retried is not None:
+        notes.append(f"asked again about {int(retried.mask.sum()):,} tiles that had failed")
+        n_all = sum(bool(retried.of_region(region).any()) for region in job.plan.regions)
     if len(missing) < n_all:
         notes.append(f"went on after {n_all - len(missing):,} of {n_all:,} regions")
     return notes

@@ -86,7 +86,7 @@ class NitfEncoder:
             options["IREP"] = meaning
         extensions = {**models(info, window)}
         if corners is not None:
-            size = Size(height=window.height, width=window.width)
+            size = window.size
             options |= igeolo(corners)
             extensions |= blocka(corners, size)
         with writing_env("NITF", info, window):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from daskmr.core.features import Detections
-from daskmr.core.grid import Region, Size, Tile
+from daskmr.core.grid import Region, Tile
 from daskmr.core.timings import Stopwatch
 from daskmr.decode.symptoms import symptoms
 from daskmr.dispatch.model_call import model_call
@@ -175,7 +175,7 @@ class _Outcome:
             "attempts": attempts,
             "labels": Counter(detections.labels),
             "dropped": Counter(detections.dropped),
-            "symptoms": symptoms(detections, _size(tile), has_names=self.has_names),
+            "symptoms": symptoms(detections, tile.window.size, has_names=self.has_names),
         }
 
     def failed(self, tile: Tile, error: DaskmrError, attempts: int) -> None:
@@ -207,10 +207,6 @@ def _sampled(plan: Plan, ask: ModelCall, tile: Tile) -> Sample:
         payload_bytes=n_bytes,
         **outcome.sample,
     )
-
-
-def _size(tile: Tile) -> Size:
-    return Size(height=tile.window.height, width=tile.window.width)
 
 
 def _nothing() -> None:

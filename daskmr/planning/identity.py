@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import uuid
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -182,12 +181,3 @@ def _plain(value: Any) -> Any:
 
 def _hashed(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], job_id: str) -> list[str]:
-    """Return a sentence for each value in which two identities differ."""
-    return [
-        f"{name}: {now.get(name)!r}, but the job {job_id} had {before.get(name)!r}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]

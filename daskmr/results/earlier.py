@@ -16,13 +16,13 @@ from daskmr.errors import RequestError, StoreError
 from daskmr.lifecycle.notifier import notifying
 from daskmr.lifecycle.workspace import Workspace
 from daskmr.planning.execution import Execution
-from daskmr.planning.identity import differences, result_identity, source_of
+from daskmr.planning.identity import result_identity, source_of
 from daskmr.planning.outputs import Destination, Output
 from daskmr.planning.plan import Plan
 from daskmr.results.result import Result
-from daskmr.results.stored import published_twin, stored_features
+from daskmr.results.stored import OWN_RESULTS, published_twin, stored_features
 from daskmr.store import JobFolder
-from daskmr.store.jobs import REPLACED
+from daskmr.store.jobs import REPLACED, differences
 from daskmr.store.object_store import object_store
 
 _ENDS = ("attempts/", "ends/", "regions/", "stop/")
@@ -121,8 +121,8 @@ def end_state(folder: JobFolder, *, keeps_beside: bool) -> None:
         return
     for prefix in _ENDS:
         objects.remove(prefix)
-    for name in manifest["results"]:
-        if objects.exists(name) and published_twin(folder, name) is not None:
+    for name in [name for name in manifest["results"] if name.startswith(OWN_RESULTS)]:
+        if published_twin(folder, name) is not None:
             objects.delete(name)
 
 
@@ -135,7 +135,7 @@ def _changes(plan: Plan, record: dict[str, Any], folder: JobFolder) -> Iterator[
     has_ended = folder.last_manifest() is not None
     if not has_ended:
         before["model_code"] = now["model_code"]
-    yield from differences(before, now, folder.job_id)
+    yield from differences(before, now, f"the job {folder.job_id} had")
     if has_ended and record.get("source") != source_of(plan):
         yield f"{plan.info.url}: has changed since the job {folder.job_id} began"
 

@@ -12,6 +12,8 @@ from daskmr.errors import RequestError
 from daskmr.sinks.geoparquet import PROVENANCE_COLUMNS
 from daskmr.store import JobFolder
 
+OWN_RESULTS = ("result-", "coverage-")
+"""How the names of results in the folder of a job begin; others are of its outputs."""
 _NOT_TEXT = ("geometry", "image_geometry", "image_bbox")
 
 

@@ -117,14 +117,10 @@ class JobFolder:
 
     def _compare(self, record: Mapping[str, Any]) -> None:
         before = self._json(_REQUEST) or {}
-        old, new = before.get("request", {}), record["request"]
-        differences = [
-            f"{name}: {new.get(name)!r}, but the job {self.job_id} began with {old.get(name)!r}"
-            for name in sorted({*old, *new})
-            if old.get(name) != new.get(name)
-        ]
-        if differences:
-            raise RequestError(*differences)
+        new = record["request"]
+        problems = differences(before.get("request", {}), new, f"the job {self.job_id} began with")
+        if problems:
+            raise RequestError(*problems)
         if before.get("source") != record["source"]:
             msg = (
                 f"{new.get('image')}: has changed since the job {self.job_id} began "
@@ -283,6 +279,23 @@ class JobFolder:
             msg = f"{self.url}/{name}: not JSON: {error}"
             raise StoreError(msg) from error
         return record
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str) -> list[str]:
+    """Return a sentence for each value in which two records differ.
+
+    Parameters
+    ----------
+    before, now
+        Plain values by name.
+    owner
+        Whose the value before is, such as ``the job harbour had``.
+    """
+    return [
+        f"{name}: {now.get(name)!r}, but {owner} {before.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _numbered(name: str, number: int) -> str:

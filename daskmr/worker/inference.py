@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from daskmr.core.features import Detections
-from daskmr.core.grid import Size, Tile
+from daskmr.core.grid import Tile
 from daskmr.core.imagery import Pixels
 from daskmr.core.timings import Stopwatch
 from daskmr.core.wire import join_tiles, split_answers
@@ -97,7 +97,7 @@ class LocalCalls:
                 continue
             started = perf_counter()
             try:
-                detections = decode(answer, tile=_size(tile), form=self.call.answers)
+                detections = decode(answer, tile=tile.window.size, form=self.call.answers)
                 check_readable(detections)
             except EndpointError as error:
                 self.ledger.failed(tile, error, 1)
@@ -235,7 +235,7 @@ class RemoteCalls:
     def _read(self, pending: _Pending, reply: Reply) -> None:
         """Decode an answer; call again if it cannot be decoded."""
         started = perf_counter()
-        sizes = [_size(tile) for tile, _ in pending.tiles]
+        sizes = [tile.window.size for tile, _ in pending.tiles]
         try:
             many = [reply.answer] if len(sizes) == 1 else split_answers(reply.answer, len(sizes))
             detections_of_tiles = [
@@ -276,7 +276,3 @@ def _check_size(payload: bytes, model: Any) -> None:
     if most is not None and len(payload) > most:
         msg = f"{model.name}: the tile is {len(payload):,} bytes, more than the {most:,} it takes"
         raise PermanentError(msg, reason="PAYLOAD_TOO_LARGE")
-
-
-def _size(tile: Tile) -> Size:
-    return Size(height=tile.window.height, width=tile.window.width)

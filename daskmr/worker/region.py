@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from daskmr.core.features import Detections, Sighting, gather
-from daskmr.core.grid import Region, Size, Tile, Window
+from daskmr.core.grid import Region, Tile, Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.core.report import TileOutcome, TileStatus
 from daskmr.core.timings import Effort, Stopwatch
@@ -164,7 +164,7 @@ class _Ledger:
                 dropped=detections.dropped,
                 message=detections.example,
                 attempts=attempts,
-                symptoms=symptoms(detections, _size(tile), has_names=self.has_names),
+                symptoms=symptoms(detections, tile.window.size, has_names=self.has_names),
             ),
             tile,
         )
@@ -214,10 +214,6 @@ class _Ledger:
         self.outcomes.append(outcome)
         with contained("progress"):
             self.tick(1, tile.window.height * tile.window.width)
-
-
-def _size(tile: Tile) -> Size:
-    return Size(height=tile.window.height, width=tile.window.width)
 
 
 def _reason(error: DaskmrError) -> str:
