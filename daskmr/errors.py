@@ -8,6 +8,7 @@
     │   └── ConflictError       another request has taken the name of the job
     ├── ImageError              the image cannot be opened, or is not one we can run
     │   ├── ImageReadError      one window of an open image cannot be read
+    │   │   └── ImageUnreachableError  its store or server does not answer: it may come back
     │   └── SourceChangedError  the image is not the one that the job began with
     ├── EncodeError             one tile cannot be put into the tile format
     ├── EndpointError           one call of a model endpoint failed; says whether a retry can help
@@ -17,6 +18,7 @@
     │   ├── BadResponseError    answered, but not with features: one more try
     │   ├── PermanentError      this tile will never be accepted
     │   ├── AuthError           credentials are missing or were refused
+    │   │   └── ExpiredCredentialsError  they expired or are being rotated: read them again
     │   └── UnreachableError    nothing answers at the address
     ├── SinkError               results could not be written
     ├── StoreError              the job's parts could not be written or read back
@@ -79,6 +81,12 @@ class ImageReadError(ImageError):
     """One window of an image could not be read; its tiles fail, the job goes on."""
 
 
+class ImageUnreachableError(ImageReadError):
+    """The store or server of an image does not answer now, or the credentials have expired."""
+
+    exit_code = 5
+
+
 class SourceChangedError(ImageError):
     """The image has changed since the job began: results of both would be mixed."""
 
@@ -103,6 +111,8 @@ class EndpointError(DaskmrError):
         Calls that were made until it was given up.
     """
 
+    may_pass: ClassVar[bool] = False
+    """True if the cause lies in the deployment, so that the same call may succeed later."""
     max_attempts: ClassVar[int] = 1
     """How often a call that fails like this may be made in all; waiting for an endpoint that is
     busy or away is not bounded by it."""
@@ -131,6 +141,8 @@ class CapacityError(EndpointError):
         Seconds that the endpoint asked us to wait; None when it did not say.
     """
 
+    may_pass = True
+
     def __init__(self, message: str, *, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
@@ -139,6 +151,7 @@ class CapacityError(EndpointError):
 class TransientError(EndpointError):
     """A fault of the server or the network that may pass (5xx, reset)."""
 
+    may_pass = True
     max_attempts = 4
 
 
@@ -162,10 +175,17 @@ class AuthError(EndpointError):
     """The endpoint refused our credentials or its certificate is not trusted."""
 
 
+class ExpiredCredentialsError(AuthError):
+    """The credentials have expired, are not valid yet, or cannot be read at the moment."""
+
+    may_pass = True
+
+
 class UnreachableError(EndpointError):
     """Nothing listens at the endpoint's address: wait, it may come back."""
 
     exit_code = 5
+    may_pass = True
 
 
 class SinkError(DaskmrError):

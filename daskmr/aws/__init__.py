@@ -1,8 +1,8 @@
 """Access Amazon Web Services; no other package imports botocore.
 
 There is one session for each process, region and role. Credentials of a role are renewed before
-they expire; `forget` discards credentials that a service has refused. `policies` writes session
-policies, `sagemaker` describes endpoints.
+they expire; those that a service calls expired are read again, also by `forget`. `policies` writes
+session policies, `sagemaker` describes endpoints.
 """
 
 import os
@@ -20,6 +20,7 @@ from daskmr.errors import (
     AuthError,
     CapacityError,
     EndpointError,
+    ExpiredCredentialsError,
     PermanentError,
     TransientError,
     UnreachableError,
@@ -36,13 +37,18 @@ _THROTTLED = frozenset(
 )
 _AUTH = frozenset(
     {
-        "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException",
-        "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
-        "InvalidSignatureException", "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException", "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
+        "AccessDenied", "AccessDeniedException", "IncompleteSignature", "InvalidSignatureException",
+        "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
     }
 )  # fmt: skip
+EXPIRED = frozenset(
+    {
+        "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
+        "InvalidToken", "RequestExpired", "TokenRefreshRequired", "UnrecognizedClientException",
+    }
+)  # fmt: skip
+"""Error codes of credentials that have expired or are being rotated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +134,46 @@ def gdal_options() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialSource:
+    """Our own credentials and region, in the form in which rasterio reads them from boto3."""
+
+    _session: Any
+    region_name: str | None
+    """Configured region; None for none."""
+
+    def get_credentials(self) -> Any:
+        """Return botocore's credentials; None without any."""
+        try:
+            with translate_errors("credentials"):
+                return self._session.get_credentials()
+        except EndpointError:
+            return None
+
+
+def credential_source() -> CredentialSource:
+    """Return the source of the credentials of this process."""
+    session = _session(OURSELVES).session
+    return CredentialSource(session, session.get_config_variable("region"))
+
+
 def forget(identity: Identity) -> None:
-    """Discard the session of an identity, unless it is new, so that credentials are read again."""
+    """Discard the session of an identity, unless it is new, so that credentials are read again.
+
+    The session that assumes the role of the identity is discarded as well.
+    """
     with _LOCK:
-        entry = _SESSIONS.get((os.getpid(), identity))
-        if entry is not None and monotonic() - entry.created_at > _FRESH_S:
-            del _SESSIONS[os.getpid(), identity]
+        for each in (identity, Identity(region=identity.region)):
+            entry = _SESSIONS.get((os.getpid(), each))
+            if entry is not None and monotonic() - entry.created_at > _FRESH_S:
+                del _SESSIONS[os.getpid(), each]
+
+
+def _forget_all() -> None:
+    """Discard all sessions of this process that are not new."""
+    with _LOCK:
+        for _, identity in [key for key in _SESSIONS if key[0] == os.getpid()]:
+            forget(identity)
 
 
 def close() -> None:
@@ -172,7 +212,7 @@ def sign_headers(
         credentials = session.get_credentials()
         if credentials is None:
             msg = f"{service}: no AWS credentials were found"
-            raise AuthError(msg, reason="NO_CREDENTIALS")
+            raise ExpiredCredentialsError(msg, reason="NO_CREDENTIALS")
         request = AWSRequest("POST", url, headers=dict(headers), data=payload)
         region = client("sagemaker-runtime", identity).meta.region_name
         SigV4Auth(credentials.get_frozen_credentials(), service, region).add_auth(request)
@@ -258,19 +298,30 @@ def translate_errors(name: str) -> Iterator[None]:
     name
         Name of the service or resource, for the message.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+    from botocore import exceptions as raised
 
     try:
         yield
-    except ClientError as error:
-        raise error_of(name, error.response) from error
-    except NoCredentialsError as error:
+    except raised.ClientError as error:
+        translated = error_of(name, error.response)
+        if isinstance(translated, ExpiredCredentialsError):
+            _forget_all()
+        raise translated from error
+    except (
+        raised.NoCredentialsError,
+        raised.CredentialRetrievalError,
+        raised.MetadataRetrievalError,
+    ) as error:
+        _forget_all()
         msg = f"{name}: no AWS credentials were found"
-        raise AuthError(msg, reason="NO_CREDENTIALS") from error
-    except HTTPClientError as error:
+        raise ExpiredCredentialsError(msg, reason="NO_CREDENTIALS") from error
+    except raised.SSLError as error:
+        msg = f"{name}: the server's certificate is not trusted"
+        raise AuthError(msg, reason="TLS") from error
+    except (raised.HTTPClientError, raised.ConnectionError, raised.IncompleteReadError) as error:
         msg = f"{name}: {type(error).__name__}"
         raise UnreachableError(msg, reason="CONNECT") from error
-    except BotoCoreError as error:
+    except raised.BotoCoreError as error:
         msg = f"{name}: {error}"
         raise AuthError(msg, reason="AWS") from error
 
@@ -292,6 +343,8 @@ def error_of(name: str, response: Mapping[str, Any]) -> EndpointError:
     text = f"{name}: {code}: {' '.join(message.split())[:300]}"
     if code in _THROTTLED or status == 429:  # noqa: PLR2004
         return CapacityError(text, reason="THROTTLED")
+    if code in EXPIRED:
+        return ExpiredCredentialsError(text, reason=code.upper())
     if code in _AUTH:
         return AuthError(text, reason=code.upper())
     kind = TransientError if status >= 500 else PermanentError  # noqa: PLR2004

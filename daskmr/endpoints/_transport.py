@@ -131,7 +131,7 @@ def translate_errors(name: str, timeout_s: float) -> Iterator[None]:
         yield
     except aiohttp.ServerTimeoutError as error:
         msg = f"{name}: no connection within {CONNECT_TIMEOUT_S:g} s"
-        raise UnreachableError(msg, reason="TIMEOUT") from error
+        raise UnreachableError(msg, reason="CONNECT_TIMEOUT") from error
     except TimeoutError as error:
         msg = f"{name}: no answer within {timeout_s:g} s"
         raise SilentError(msg, reason="TIMEOUT") from error

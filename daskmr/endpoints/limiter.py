@@ -263,7 +263,7 @@ class Limiter:
         self._n_refusals = self._n_refusals + 1 if isinstance(error, AuthError) else 0
         if isinstance(error, AuthError) and self._n_refusals >= REFUSALS:
             self.auth_error = error
-        if isinstance(error, CapacityError) or error.reason == "TIMEOUT":
+        if isinstance(error, CapacityError) or error.reason in {"TIMEOUT", "CONNECT_TIMEOUT"}:
             self.window.record_throttling(now)
         if not is_endpoint_error(error):
             if self.breaker.record_success(now):  # it auth_error this tile, but is available

@@ -21,6 +21,7 @@ from daskmr.errors import (
     AuthError,
     CapacityError,
     EndpointError,
+    ExpiredCredentialsError,
     PermanentError,
     RequestError,
     TransientError,
@@ -46,10 +47,7 @@ _TEXT = re.compile(r"[\x20-\x7e]*")
 _MAX_ATTRIBUTES = 1024
 _IN_THREAD_BYTES = 256 * 2**10
 _THROTTLED = ("Throttling", "TooManyRequests", "ModelNotReady", "ServiceUnavailable")
-_REFUSED = (
-    "AccessDenied", "ExpiredToken", "IncompleteSignature", "InvalidSignature",
-    "MissingAuthentication", "UnrecognizedClient",
-)  # fmt: skip
+_REFUSED = ("AccessDenied", "IncompleteSignature", "InvalidSignature", "MissingAuthentication")
 
 
 @plugin
@@ -270,6 +268,8 @@ def _error_class(code: str, text: str) -> type[EndpointError] | None:
     """Return the class of an error code of the service; None when its status decides."""
     if code.startswith(_THROTTLED) or (code == "ValidationError" and "not InService" in text):
         return CapacityError
+    if code in aws.EXPIRED:
+        return ExpiredCredentialsError
     if code.startswith(_REFUSED):
         return AuthError
     return PermanentError if code == "ValidationError" else None

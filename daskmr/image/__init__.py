@@ -19,10 +19,11 @@ from daskmr.arns import s3_url
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo
 from daskmr.errors import ImageError
+from daskmr.image._refusal import refusal
 from daskmr.image._stac import href_of, is_item, with_item
 from daskmr.image.array import CHUNK, header, normalise
 from daskmr.image.base import ArraySource, LazySource, MeasuredSource, Source, SparseSource
-from daskmr.image.opener import Door, Trust, local_path, refusal
+from daskmr.image.opener import Door, Trust, local_path
 
 _IMAGE = re.compile(r"(.+)#image=(\d{1,4})", re.DOTALL)
 

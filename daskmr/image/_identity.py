@@ -7,7 +7,7 @@ from urllib.request import Request, urlopen
 
 from daskmr import aws
 from daskmr.aws import OURSELVES, Identity
-from daskmr.errors import EndpointError, SourceChangedError
+from daskmr.errors import EndpointError, ImageUnreachableError, SourceChangedError
 
 _TIMEOUT_S = 10.0
 
@@ -21,6 +21,11 @@ def identity(url: str, reader: Identity = OURSELVES) -> str:
         Path or URL of the image.
     reader
         AWS identity that reads objects of S3.
+
+    Raises
+    ------
+    ImageUnreachableError
+        When S3 does not answer.
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
@@ -44,7 +49,10 @@ def check(url: str, planned: str, *, reader: Identity = OURSELVES) -> None:
     SourceChangedError
         When its identity is not the planned one.
     """
-    current = identity(url, reader) if planned else ""
+    try:
+        current = identity(url, reader) if planned else ""
+    except ImageUnreachableError:  # reading it raises the error
+        return
     if current and current != planned:
         place = urlsplit(url)._replace(query="").geturl()
         msg = f"{place}: the image has changed since it was planned"
@@ -55,8 +63,10 @@ def _object_identity(bucket: str, key: str, reader: Identity) -> str:
     try:
         with aws.translate_errors(f"s3://{bucket}/{key}"):
             head = aws.client("s3", reader).head_object(Bucket=bucket, Key=key)
-    except EndpointError:  # not allowed, or missing: opening it raises the error
-        return ""
+    except EndpointError as error:
+        if error.may_pass:
+            raise ImageUnreachableError(str(error)) from error
+        return ""  # not allowed, or missing: opening it raises the error
     return f"{head['ContentLength']}-{head['ETag']}"
 
 

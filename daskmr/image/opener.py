@@ -22,7 +22,10 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from daskmr import aws
 from daskmr.aws import OURSELVES, Identity
 from daskmr.core.imagery import SAR_AS_BANDS
-from daskmr.errors import EndpointError, ImageError
+from daskmr.errors import EndpointError, ImageError, ImageUnreachableError
+from daskmr.image._gdal import faults, pixel_type
+from daskmr.image._outage import is_readable
+from daskmr.image._refusal import redact_url, refusal
 from daskmr.image._several import names_of
 
 CACHE_MB = 128
@@ -48,6 +51,7 @@ _OPTIONS: Mapping[str, object] = {
     "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
     **SAR_AS_BANDS,
 }
+_REMOTE = "/vsicurl/:/vsis3/"
 _KEY = re.compile(r"[^\x00-\x1f\x7f?&#\\]+")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:")
@@ -124,18 +128,16 @@ class Door:
 
         Raises
         ------
+        ImageUnreachableError
+            When the place of the image does not answer.
         ImageError
             When the URL is refused, or there is no such image, or it cannot be processed.
         """
-        import rasterio
-
         path = self._openable_path(url)
         options = self._overview_options(for_pixels) if level is None else {"OVERVIEW_LEVEL": level}
         with self.env(url):
             try:
-                dataset = rasterio.open(path, sharing=False, **options)
-                if image is not None:
-                    dataset = _open_subdataset(url, dataset, image, options=options)
+                dataset = self._dataset(url, path, image=image, options=options)
             except IndexError as error:  # rasterio's error for a file without a raster
                 raise refusal(url, "holds no image") from error
             except faults() as error:
@@ -148,8 +150,27 @@ class Door:
                 raise
             except faults() as error:
                 dataset.close()
+                is_readable(url, self.identity)
                 raise refusal(url, f"has a broken header: {error}") from error
         return dataset
+
+    def _dataset(
+        self, url: str, path: str, *, image: int | None, options: Mapping[str, Any]
+    ) -> Any:
+        """Return an open dataset; after an error, try again if the place of the image answers.
+
+        GDAL remembers for the life of the process what it did not get, unless told not to.
+        """
+        import rasterio
+
+        try:
+            dataset = rasterio.open(path, sharing=False, **options)
+        except faults():
+            if not is_readable(url, self.identity):
+                raise
+            with rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_REMOTE):
+                dataset = rasterio.open(path, sharing=False, **options)
+        return dataset if image is None else _open_subdataset(url, dataset, image, options=options)
 
     def open_lazy(self, url: str, *, chunks: Mapping[str, Any]) -> Any:
         """Return a lazy xarray.DataArray (band, y, x) of an image that `open` accepts.
@@ -178,7 +199,7 @@ class Door:
     def env(self, url: str) -> Iterator[None]:
         """Yield with GDAL's settings for an image; enter it around each open and read."""
         import rasterio
-        from rasterio.session import DummySession
+        from rasterio.session import AWSSession, DummySession
 
         _silence()
         if self.trust is Trust.UNTRUSTED:
@@ -193,7 +214,8 @@ class Door:
         if self.identity.role:
             options["CPL_VSIL_CURL_USE_HEAD"] = "NO"  # the URL is signed for GET only
         elif url.startswith("s3://"):
-            session, options = {}, options | aws.gdal_options()
+            session = {"session": AWSSession(aws.credential_source())}
+            options |= aws.gdal_options()
         with rasterio.Env(**session, **options):
             yield
 
@@ -215,6 +237,10 @@ class Door:
                     "get_object", Params=location, ExpiresIn=SIGNED_S
                 )
         except EndpointError as error:
+            if error.may_pass:
+                msg = redact_url(url, f"cannot be reached as {self.identity.role}: {error}")
+                raise ImageUnreachableError(msg) from error
+            is_readable(url, self.identity)
             raise refusal(url, f"cannot be read as {self.identity.role}: {error}") from error
         return f"/vsicurl/{signed}"
 
@@ -335,20 +361,6 @@ def harden_process() -> None:
         raise ImageError(msg)
 
 
-def pixel_type(dataset: Any) -> str:
-    """Return the numpy name of the type of an open dataset's pixels."""
-    name: str = dataset.dtypes[0]
-    return "complex64" if name == "complex_int16" else name
-
-
-def faults(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the errors of rasterio for broken files, and *others*; they share no base class."""
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import RasterioError
-
-    return (RasterioError, CPLE_BaseError, ValueError, *others)
-
-
 def local_path(url: str) -> str:
     """Return the local path of a ``file://`` URL.
 
@@ -361,22 +373,6 @@ def local_path(url: str) -> str:
     if parts.netloc not in {"", "localhost"}:
         raise refusal(url, f"a file of another host, {parts.netloc!r}")
     return unquote(parts.path)
-
-
-def refusal(url: str, why: str) -> ImageError:
-    """Return the error for a URL that is refused."""
-    return ImageError(redact_url(url, why))
-
-
-def redact_url(url: str, why: str) -> str:
-    """Return the URL and the reason without secrets and control characters, for a message."""
-    plain = url
-    if "://" in url:  # passwords and signed queries must not be logged
-        scheme, _, rest = url.partition("://")
-        host, slash, path = rest.partition("?")[0].partition("/")
-        plain = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    shown = f"{plain[:200]}: {why.replace(url, plain)}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def _split(url: str) -> SplitResult:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from daskmr.core.grid import Window
 from daskmr.core.imagery import ImageInfo, Pixels
 from daskmr.errors import ImageError, ImageReadError, SourceChangedError
+from daskmr.image._gdal import faults, pixel_type
 from daskmr.image._identity import check, identity
 from daskmr.image._lazy import by_windows
 from daskmr.image._metadata import georeferencing
+from daskmr.image._outage import is_readable
+from daskmr.image._refusal import redact_url, refusal
 from daskmr.image._several import list_images, names_of
-from daskmr.image.opener import Door, Trust, faults, pixel_type, redact_url, refusal
+from daskmr.image.opener import Door, Trust
 
 _MAX_HANDLES = 16
 _SIGNED_S = 600.0
@@ -131,22 +134,37 @@ class RasterSource:
             with self.door.env(self.url), dataset:
                 yield dataset
         except faults() as error:
+            is_readable(self.url, self.door.identity)
             raise refusal(self.url, f"has a broken header: {error}") from error
 
     def _read(self, window: Window, read: Any) -> Any:
         import rasterio
 
         part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        try:
+
+        def attempt() -> Any:
             with self.door.env(self.url):
                 return read(_check_window(_handle(self), window), part)
+
+        try:
+            return attempt()
         except (ImageReadError, SourceChangedError):
             raise
         except faults(ImageError) as error:
             _close_handle(self)
-            place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
-            msg = redact_url(self.url, f"cannot read {place}{window.col_stop}: {error}")
-            raise ImageReadError(msg) from error
+            if isinstance(error, faults()) and is_readable(self.url, self.door.identity):
+                return self._read_again(attempt, window)
+            raise _read_error(self.url, window, error) from error
+
+    def _read_again(self, attempt: Callable[[], Any], window: Window) -> Any:
+        """Read once more from a new handle what GDAL did not get during an outage."""
+        try:
+            return attempt()
+        except (ImageReadError, SourceChangedError):
+            raise
+        except faults(ImageError) as error:
+            _close_handle(self)
+            raise _read_error(self.url, window, error) from error
 
     def open_planned(self) -> Any:
         """Return a new dataset of the image; raise when it has changed since it was planned."""
@@ -156,6 +174,11 @@ class RasterSource:
     def check(self) -> None:
         """Raise when the image has changed since it was planned."""
         check(self.url, self.etag, reader=self.door.identity)
+
+
+def _read_error(url: str, window: Window, error: Exception) -> ImageReadError:
+    place = f"rows {window.row} to {window.row_stop}, columns {window.col} to {window.col_stop}"
+    return ImageReadError(redact_url(url, f"cannot read {place}: {error}"))
 
 
 def _handle(source: RasterSource) -> Any:

@@ -15,6 +15,7 @@ from daskmr.dispatch.cluster import connect
 from daskmr.dispatch.cluster_arguments import can_connect_again, makes_own
 from daskmr.dispatch.run_regions import run_regions
 from daskmr.lifecycle.open_job import open_job
+from daskmr.lifecycle.outages import raise_outages
 from daskmr.planning.execution import Execution
 from daskmr.planning.plan import Plan
 from daskmr.results.earlier import earlier_result, end_state
@@ -45,6 +46,7 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         job = stack.enter_context(open_job(plan, execution, has_own_workers=makes_own(**cluster)))
         end = stack.enter_context(EndRecorder(job))
         n_tiles = run_regions(job)
+        raise_outages(job)
 
         summary = stack.enter_context(summarise(job))
         features = merge(job, summary, again)

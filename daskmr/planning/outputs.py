@@ -14,7 +14,13 @@ from daskmr.aws import OURSELVES, Identity
 from daskmr.aws.policies import writing
 from daskmr.configuration import configuration
 from daskmr.core.report import Delivery
-from daskmr.errors import DaskmrError, RequestError, SinkError
+from daskmr.errors import (
+    DaskmrError,
+    EndpointError,
+    RequestError,
+    SinkError,
+    UnreachableError,
+)
 from daskmr.sinks import STREAMS, sink, upload, write, write_error
 from daskmr.sinks.base import Provenance, Rows, Stream
 from daskmr.store.object_store import object_store
@@ -33,6 +39,8 @@ class Output:
     """Names of sinks, at least one."""
     identity: Identity = OURSELVES
     """Identity that writes to S3."""
+    is_awaited: bool = False
+    """True if an output that is away is an `UnreachableError`: its results are written later."""
 
     @classmethod
     def at(cls, out: str, formats: Sequence[str], *, identity: Identity = OURSELVES) -> Self:
@@ -94,6 +102,8 @@ class Output:
         ------
         SinkError, StoreError
             When one could not be written.
+        UnreachableError
+            When the output is away, and awaited.
         """
         map_name = _coverage_name(provenance.job_id)
         if not self.is_remote:
@@ -119,6 +129,8 @@ class Output:
             with aws.translate_errors(url):
                 aws.upload(path, url, identity=self.identity, options=options)
         except (DaskmrError, OSError, ValueError) as error:
+            if self.is_awaited and isinstance(error, EndpointError) and error.may_pass:
+                raise UnreachableError(str(error), reason=error.reason) from error
             raise write_error(url, error) from error
         return url
 
@@ -131,6 +143,8 @@ class StreamOutput:
     """The stream."""
     document: dict[str, Any]
     """The output as plain JSON values, which `destination` reads."""
+    is_awaited: bool = False
+    """True if a stream that is away is an `UnreachableError`: its results are sent later."""
 
     @property
     def name(self) -> str:
@@ -144,8 +158,16 @@ class StreamOutput:
         ------
         SinkError
             When some could not be sent.
+        UnreachableError
+            When the stream is away, and awaited.
         """
-        sent = self.stream.send(rows, provenance)
+        try:
+            sent = self.stream.send(rows, provenance)
+        except SinkError as error:
+            cause = error.__cause__
+            if self.is_awaited and isinstance(cause, EndpointError) and cause.may_pass:
+                raise UnreachableError(str(error), reason=cause.reason) from error
+            raise
         return Delivery(
             to=self.name, is_done=True,
             n_sent=sent.n_sent, n_retried=sent.n_retried, n_spilled=sent.n_spilled,

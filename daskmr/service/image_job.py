@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daskmr.core.progress import OnProgress, Progress
@@ -99,6 +99,8 @@ def plan_image(
     ------
     RequestError
         If options do not fit this image; names each.
+    ImageUnreachableError
+        If the place of the image does not answer.
     ImageError
         If the image cannot be opened.
     """
@@ -107,7 +109,10 @@ def plan_image(
     arguments = calls_from_request(
         plain, None, external_id=lambda role: policy.identity(role, session=name).external_id
     )[number]
-    outputs = [destination(output, formats) for output in arguments.pop("outputs")]
+    outputs = [
+        replace(destination(output, formats), is_awaited=True)
+        for output in arguments.pop("outputs")
+    ]
     access = policy.image_access(url, role=request.image_read_role, session=name)
     model = arguments.pop("model")
     del arguments["image"], arguments["out"]

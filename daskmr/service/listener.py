@@ -14,9 +14,9 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from tenacity import retry_if_exception_type
+from tenacity import retry_if_exception, retry_if_exception_type
 
 from daskmr.core.events import Status, StatusEvent
 from daskmr.core.request import ImageRequest
@@ -29,7 +29,7 @@ from daskmr.errors import (
     StoreError,
 )
 from daskmr.planning.from_request import read_request
-from daskmr.service.request_runner import RequestEnd, RequestRunner
+from daskmr.service.request_runner import RequestEnd, RequestRunner, is_outage
 from daskmr.service.retries import retries
 from daskmr.service.sqs import Message, RequestQueue
 from daskmr.service.threads import in_thread
@@ -40,6 +40,8 @@ from daskmr.store.object_store import object_store
 log = logging.getLogger(__name__)
 LOOK_AHEAD = 50
 """Maximal number of requests that wait beside those that run."""
+MAX_AWAY = 1000
+"""Maximal number of requests that wait for an outage beside all others."""
 HAND_OVER_S = 11 * 3600.0
 """Seconds after which a message is deleted and its request detached, an hour before SQS's limit of
 12 hours of visibility timeout."""
@@ -49,6 +51,8 @@ _SCAN_S = 60.0
 _DELIVER_S = 5.0
 Task = Callable[[], Awaitable[None]]
 OnMessage = Callable[[Message], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -69,6 +73,7 @@ class Listener:
     polled_at: float = 0.0
     """Time of the queue's last answer, monotonic seconds; 0 for never."""
     _messages: dict[str, Message] = field(default_factory=dict)
+    _job_ids: dict[str, str] = field(default_factory=dict)
     _requests: "dict[str, asyncio.Future[RequestEnd]]" = field(default_factory=dict)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     _pending_events: set[str] = field(default_factory=set)
@@ -86,7 +91,13 @@ class Listener:
     async def run(self) -> None:
         """Listen until `stop`, or until all is done (`once`)."""
         periodic = [
-            asyncio.ensure_future(self._repeat(self.queue.visibility_s / 3, self._extend)),
+            asyncio.ensure_future(
+                self._repeat(
+                    self.queue.visibility_s / 3,
+                    self._extend,
+                    after_error_s=self.queue.visibility_s / 10,
+                )
+            ),
             asyncio.ensure_future(self._repeat(_TEND_S, self._tend)),
             asyncio.ensure_future(self._repeat(_SCAN_S, self._scan)),
         ]
@@ -110,16 +121,25 @@ class Listener:
     async def _listen(self) -> None:
         """Receive messages while there is room for their requests."""
         while not self._stopped.is_set():
-            room = self.look_ahead + self.runner.job_queue.scheduler.max_jobs - len(self._tasks)
+            room = self._room
             if room <= 0:
                 await asyncio.sleep(0.1)
                 continue
             messages = await self._receive(room)
             for message in messages:
-                self._messages[message.id] = message
-                self._start(self._process(message))
+                is_new = message.id not in self._messages
+                self._messages[message.id] = message  # with the receipt that is valid now
+                if is_new:
+                    self._start(self._process(message))
             if self.once and not messages and not self._tasks:
                 return
+
+    @property
+    def _room(self) -> int:
+        """Number of messages to receive now; those that wait for an outage take no room."""
+        n_away = min(self.runner.n_away, MAX_AWAY)
+        n_most = self.look_ahead + self.runner.job_queue.scheduler.max_jobs
+        return n_most + n_away - len(self._tasks)
 
     async def _receive(self, n: int) -> list[Message]:
         """Receive up to *n* messages; pause and ask again while the queue does not answer."""
@@ -138,37 +158,42 @@ class Listener:
         try:
             await self._run_message(message)
         except HandedBackError:
-            await self._try(self.queue.release, message)
+            await self._try(self.queue.release, self._messages.get(message.id, message))
         except DaskmrError as error:
             log.warning("message %s comes back: %s", message.id, error)
         except Exception:
             log.exception("message %s comes back", message.id)
         finally:
             self._messages.pop(message.id, None)
+            self._job_ids.pop(message.id, None)
 
     async def _run_message(self, message: Message) -> None:
+        requests = self.runner.requests
         try:
-            request = read_request(message.body)
+            request = read_request(message.request)
             self.runner.policy.check(request)
-            await in_thread(self.runner.requests.accept, request, requested_at=message.sent_at)
+            await self._patiently(requests.accept, request, requested_at=message.sent_at)
         except RequestError as error:
             await self._reject(message, error)
             return
         for warning in request.warnings:
             log.info("job %s: %s", request.job_id, warning)
+        if await self._patiently(requests.attach, request, message.id):
+            log.info("job %s ended before: its failed tiles are run again", request.job_id)
+        self._job_ids[message.id] = request.job_id
         end = await self._run_request(request, message.sent_at)
         if message.id not in self._messages:
             return  # detached: the message was deleted before
         if end.is_rejected:
             await self._send_to_dlq(message, end.why)
         await self._wait_for_events(self._folder(request.job_ids[0]))
-        await self._try(self.queue.delete, message)
+        await self._delete(message)
 
     async def _run_request(self, request: ImageRequest, requested_at: float) -> RequestEnd:
         """Return the end of a request: from its record, or by running it; never run it twice."""
         job_id = request.job_id
         if job_id not in self._requests:
-            record = await in_thread(self.runner.requests.end_record, job_id)
+            record = await self._patiently(self.runner.requests.end_record, job_id)
             if record is not None:
                 for name in request.job_ids:
                     self.runner.status_dispatcher.resume(self._folder(name))
@@ -179,22 +204,47 @@ class Listener:
             running.add_done_callback(lambda _: self._requests.pop(job_id, None))
         return await asyncio.shield(self._requests[job_id])
 
+    async def _patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call *function* in a thread; wait while the store or the queue that it needs is away."""
+
+        async def pause(seconds: float) -> None:
+            await self._pause(seconds)
+            if self._stopped.is_set():
+                msg = "this process is leaving"
+                raise HandedBackError(msg)
+
+        call = retries(
+            retry_if_exception(is_outage), sleep=pause, first_s=1.0,
+            text="a message waits",
+        )  # fmt: skip
+        result: T = await call(in_thread, function, *args, **kwargs)
+        return result
+
     def _folder(self, job_id: str) -> EventStore:
         return JobFolder.at(self.runner.requests.store, job_id).objects
 
     async def _reject(self, message: Message, error: RequestError) -> None:
         """Record a message that is no valid request, publish the reason and delete the message."""
         log.warning("message %s is refused: %s", message.id, " ".join(str(error).split()))
-        folder = await in_thread(self.runner.requests.reject, message.body)
+        folder = await self._patiently(self.runner.requests.reject, message.body)
         if not isinstance(error, ConflictError):  # the job of that name is another one
             self.runner.status_dispatcher.post(folder, _rejection(message, error))
         await self._send_to_dlq(message, str(error))
         await self._wait_for_events(folder)
-        await self._try(self.queue.delete, message)
+        await self._delete(message)
 
     async def _send_to_dlq(self, message: Message, reason: str) -> None:
         if self.queue.dead_letters:
-            await in_thread(self.queue.send_to_dlq, message, reason)
+            await self._patiently(self.queue.send_to_dlq, message, reason)
+
+    async def _delete(self, message: Message) -> None:
+        """Delete a message by its latest delivery; if that fails, SQS delivers it again."""
+        try:
+            await self._patiently(
+                lambda: self.queue.delete(self._messages.get(message.id, message))
+            )
+        except EndpointError as error:
+            log.warning("message %s: %s", message.id, error)
 
     async def _wait_for_events(self, folder: EventStore) -> None:
         """Wait up to 5 s for the delivery of a folder's events; record it as pending after that."""
@@ -202,23 +252,23 @@ class Listener:
         while not self.runner.status_dispatcher.is_idle(folder) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         if not self.runner.status_dispatcher.is_idle(folder):
-            await in_thread(self.runner.requests.add_pending_events, folder.url)
+            await self._patiently(self.runner.requests.add_pending_events, folder.url)
             self._pending_events.add(folder.url)
 
     # -- periodic tasks ---------------------------------------------------------------------------
 
     async def _extend(self) -> None:
         """Extend the visibility of all messages; detach the requests of those that are too old."""
-        now = time.monotonic()
-        old = [m for m in self._messages.values() if now - m.received_at > self.hand_over_s]
-        for message in old:
-            job_id = json.loads(message.body)["jobId"]
-            await in_thread(self.runner.requests.detach, job_id)
-            del self._messages[message.id]
-            await self._try(self.queue.delete, message)
         messages = list(self._messages.values())
         for message in await in_thread(self.queue.extend_visibility, messages):
             log.warning("message %s was delivered to another consumer", message.id)
+        now = time.monotonic()
+        for message in [m for m in messages if now - m.received_at > self.hand_over_s]:
+            if message.id not in self._job_ids:
+                continue  # its request is not in the store yet
+            await in_thread(self.runner.requests.detach, self._job_ids[message.id])
+            self._messages.pop(message.id, None)
+            await self._try(self.queue.delete, message)
 
     async def _tend(self) -> None:
         await in_thread(self.runner.cluster.tend)
@@ -249,17 +299,21 @@ class Listener:
         except DaskmrError as error:
             log.warning("job %s is left for later: %s", request.job_id, error)
 
-    async def _repeat(self, interval_s: float, task: Task) -> None:
+    async def _repeat(
+        self, interval_s: float, task: Task, *, after_error_s: float | None = None
+    ) -> None:
         """Run *task* again and again; its errors are logged."""
         name = getattr(task, "__name__", "").strip("_")
         while True:
+            pause_s = interval_s
             try:
                 await task()
             except (DaskmrError, OSError) as error:
                 log.warning("%s: %s", name, error)
+                pause_s = after_error_s or interval_s
             except Exception:
                 log.exception("%s", name)
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(pause_s)
 
     async def _try(self, call: OnMessage, message: Message) -> None:
         """Call the queue for a message; after an error, SQS delivers the message again."""
@@ -283,7 +337,7 @@ class Listener:
 def _rejection(message: Message, error: RequestError) -> StatusEvent:
     """Return the event of a rejected message, with the job id of its body if that is valid."""
     try:
-        document = json.loads(message.body)
+        document = json.loads(message.request)
         name = str(document.get("jobId") or document.get("job_id") or "")
     except (ValueError, AttributeError, RecursionError):
         name = ""

@@ -1,7 +1,7 @@
 """Runs one request from its acceptance to its end: plans its images, queues and runs each.
 
-Errors that may pass are retried with growing pauses; the parts of the deployment (store, cluster)
-are waited for without limit, since their absence is no fault of the request.
+Errors that may pass are retried with growing pauses; what is away (store, cluster, image, endpoint,
+output, credentials) is waited for without limit, since that is no fault of the request.
 """
 
 import asyncio
@@ -15,29 +15,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    retry_if_result,
-    stop_after_attempt,
-)
+from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result
 from tenacity.retry import retry_base
 
 from daskmr.core.events import Status, StatusEvent
 from daskmr.core.report import JobReport
 from daskmr.core.request import ImageRequest
-from daskmr.endpoints import PATIENCE_S
 from daskmr.errors import (
     BusyError,
     CanceledError,
     ClusterError,
     DaskmrError,
+    EndpointError,
     HandedBackError,
     ImageError,
+    ImageUnreachableError,
     JobError,
     RequestError,
     StoreError,
-    UnreachableError,
 )
 from daskmr.planning.execution import Execution
 from daskmr.service.cluster_connection import ClusterConnection
@@ -52,11 +47,7 @@ from daskmr.store import JobFolder
 from daskmr.store.lease import EXPIRES_S, NAME, is_gone
 
 log = logging.getLogger(__name__)
-_OF_DEPLOYMENT = (StoreError, ClusterError, UnreachableError)
-"""Errors of the deployment: they do not count against a request."""
 _MAX_PLANS = 4
-_MAX_OPENS = 3
-"""Attempts to open an image."""
 _MAX_DELIVERIES = 3
 """Attempts to write the results of an image to all its outputs."""
 _POLL_S = 2.0
@@ -71,7 +62,7 @@ class RequestEnd:
     why: str = ""
     """Reason of the failure."""
     is_rejected: bool = False
-    """True if it never ran, so that its message goes to the dead-letter queue."""
+    """True if nothing came of it, so that its message goes to the dead-letter queue."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "RequestEnd":
@@ -89,8 +80,9 @@ class _ImageAttempts:
 
     job: ImageJob | None = None
     """The planned job; None before that."""
+    n: int = 0
+    """Attempts so far."""
     _n_deliveries: int = 0
-    _unreachable_since: float | None = None
 
     def end_of_report(self, report: JobReport) -> RequestEnd | None:
         """Return the end of an image that ran; None to deliver its results again."""
@@ -105,17 +97,8 @@ class _ImageAttempts:
         """Return the end that an error means; None to try again."""
         if isinstance(error, CanceledError):
             return RequestEnd(status=Status.CANCELED, why=str(error))
-        if isinstance(error, RequestError | ImageError | JobError):
-            return RequestEnd(
-                status=Status.FAILED, why=_error_text(error), is_rejected=self.job is None
-            )
-        if isinstance(error, UnreachableError):
-            now = time.monotonic()
-            self._unreachable_since = self._unreachable_since or now
-            if now - self._unreachable_since > PATIENCE_S:
-                return RequestEnd(status=Status.FAILED, why=_error_text(error))
-        log.warning("a job has to wait: %s", _error_text(error))
-        return None
+        is_final = isinstance(error, RequestError | ImageError | JobError)
+        return _failure(_error_text(error)) if is_final and not is_outage(error) else None
 
 
 @dataclass(kw_only=True)
@@ -142,6 +125,15 @@ class RequestRunner:
     """Name of this process in the records."""
     _is_leaving: bool = False
     _planning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_PLANS))
+    _planning_again: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_MAX_PLANS)
+    )
+    _outages: set[str] = field(default_factory=set)
+
+    @property
+    def n_away(self) -> int:
+        """Number of requests that wait for something that is away."""
+        return len(self._outages)
 
     def stop(self) -> None:
         """Release all jobs for other processes to continue."""
@@ -166,13 +158,16 @@ class RequestRunner:
         attempts = await self._call_store(self.requests.begin_attempt, job_id, self.owner)
         if attempts.are_too_many:
             why = attempts.why or f"{attempts.deaths} processes ended while they were at it"
-            failed = RequestEnd(status=Status.FAILED, why=why)
-            return await self._end(request, [failed] * len(request.image_urls))
+            return await self._end(request, [_failure(why)] * len(request.image_urls))
+        present = await self._call_store(self.requests.begin_round, job_id)
         images = [
-            self._run_image(request, number, requested_at=requested_at)
-            for number in range(len(request.image_urls))
+            _kept_end(present.kept_ends[name])
+            if name in present.kept_ends
+            else self._run_image(request, number, requested_at=requested_at)
+            for number, name in enumerate(request.job_ids)
         ]
         results = await asyncio.gather(*images, return_exceptions=True)
+        self._outages.discard(job_id)
         errors = [error for error in results if isinstance(error, BaseException)]
         if errors:
             if all(isinstance(error, HandedBackError) for error in errors):
@@ -186,16 +181,26 @@ class RequestRunner:
         status = next(iter(statuses)) if len(statuses) == 1 else Status.PARTIAL
         why = "; ".join(dict.fromkeys(end.why for end in ends if end.why))
         is_rejected = all(end.is_rejected for end in ends)
+        number = (await self._call_store(self.requests.round, request.job_id)).number
         for name, url, end in zip(request.job_ids, request.image_urls, ends, strict=True):
             if end.status in {Status.FAILED, Status.CANCELED}:
-                self._publish(name, url, request=request, end=end)
+                folder = JobFolder.at(self.requests.store, name)
+                is_job = await self._call_store(folder.request) is not None
+                at = await self._call_store(_n_rounds, folder) if is_job else -number
+                self._publish(name, url, request=request, end=end, round_=at)
         images = [{"status": str(end.status), "why": end.why} for end in ends]
         record = {"status": str(status), "why": why, "refused": is_rejected, "images": images}
         await self._call_store(self.requests.record_end, request.job_id, record)
         return RequestEnd(status=status, why=why, is_rejected=is_rejected)
 
-    def _publish(self, job_id: str, url: str, *, request: ImageRequest, end: RequestEnd) -> None:
-        """Publish an end that the job itself may not have published."""
+    def _publish(
+        self, job_id: str, url: str, *, request: ImageRequest, end: RequestEnd, round_: int
+    ) -> None:
+        """Publish an end that the job itself may not have published.
+
+        Rounds below 0 are those of a request that did not become a job, so that a subscriber hears
+        of the job that it becomes later.
+        """
         self.status_dispatcher.post(
             JobFolder.at(self.requests.store, job_id).objects,
             StatusEvent(
@@ -205,6 +210,7 @@ class RequestRunner:
                 time_ms=time.time_ns() // 1_000_000,
                 image_url=url,
                 model_name=request.image_processor.name,
+                round=round_,
             ),
         )
 
@@ -216,17 +222,22 @@ class RequestRunner:
 
         async def attempt() -> RequestEnd | None:
             self._check()
+            self._outages.discard(request.job_id)
+            attempts.n += 1
             try:
-                attempts.job = attempts.job or await self._plan(
-                    request, number, requested_at=requested_at
-                )
+                if attempts.job is None:
+                    is_first = attempts.n == 1
+                    async with self._planning if is_first else self._planning_again:
+                        attempts.job = await self._plan(request, number, requested_at=requested_at)
                 report = await self._run_when_free(attempts.job)
                 return attempts.end_of_report(report)
             except (HandedBackError, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001 - end_of_error decides by its class
                 end = attempts.end_of_error(error)
-                if end is None and not isinstance(error, _OF_DEPLOYMENT):
+                if is_outage(error):
+                    self._log_outage(request, number, error)
+                elif end is None:
                     end = await self._record_failure(request, number, error)
                 return end
 
@@ -243,35 +254,32 @@ class RequestRunner:
         attempts = await self._call_store(
             self.requests.record_failure, request.job_id, self.owner, _error_text(error)
         )
-        return RequestEnd(status=Status.FAILED, why=attempts.why) if attempts.are_too_many else None
+        return _failure(attempts.why) if attempts.are_too_many else None
+
+    def _log_outage(self, request: ImageRequest, number: int, error: Exception) -> None:
+        self._outages.add(request.job_id)
+        name, text = request.job_ids[number], _error_text(error)
+        log.warning(
+            "job %s waits: %s", name, text,
+            extra={"daskmr": {"job_id": name, "outage": type(error).__name__}},
+        )  # fmt: skip
 
     async def _plan(self, request: ImageRequest, number: int, *, requested_at: float) -> ImageJob:
-        """Plan an image; opening it is retried after a pause."""
-
-        async def attempt() -> ImageJob:
-            self._check()
-            try:
-                async with self._planning:
-                    return await in_thread(
-                        plan_image,
-                        request,
-                        number,
-                        requested_at=requested_at,
-                        policy=self.policy,
-                        formats=self.formats,
-                    )
-            except ImageError:
-                self.meter.record(
-                    Operation.SCHEDULING,
-                    {Metric.ERRORS: 1.0},
-                    model_name=request.image_processor.name,
-                )
-                raise
-
-        opening = self._retries(
-            retry_if_exception_type(ImageError), stop=stop_after_attempt(_MAX_OPENS)
-        )
-        return await opening(attempt)
+        """Plan an image."""
+        try:
+            return await in_thread(
+                plan_image,
+                request,
+                number,
+                requested_at=requested_at,
+                policy=self.policy,
+                formats=self.formats,
+            )
+        except ImageError:
+            self.meter.record(
+                Operation.SCHEDULING, {Metric.ERRORS: 1.0}, model_name=request.image_processor.name
+            )
+            raise
 
     async def _run_when_free(self, job: ImageJob) -> JobReport:
         """Run an image; wait while another process runs it."""
@@ -353,6 +361,25 @@ class RequestRunner:
         if self._is_leaving:
             msg = "this process is leaving"
             raise HandedBackError(msg)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return True if an error is no fault of the request: something is away."""
+    if isinstance(error, EndpointError):
+        return error.may_pass
+    return isinstance(error, StoreError | ClusterError | ImageUnreachableError)
+
+
+async def _kept_end(record: Mapping[str, Any]) -> RequestEnd:
+    return RequestEnd(status=Status(record["status"]), why=record["why"])
+
+
+def _n_rounds(folder: JobFolder) -> int:
+    return folder.n_rounds
+
+
+def _failure(why: str) -> RequestEnd:
+    return RequestEnd(status=Status.FAILED, why=why, is_rejected=True)
 
 
 def _priority(job: ImageJob) -> int:

@@ -39,6 +39,17 @@ class Message:
     received_at: float = field(default_factory=monotonic)
     """Time of this delivery, seconds of this process's monotonic clock."""
 
+    @property
+    def request(self) -> str:
+        """Text of the request: the body, or the message in it that an SNS topic has wrapped."""
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return self.body
+        is_wrapped = isinstance(document, dict) and document.get("Type") == "Notification"
+        inner = document.get("Message") if is_wrapped else None
+        return inner if isinstance(inner, str) else self.body
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestQueue:

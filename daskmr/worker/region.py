@@ -23,6 +23,7 @@ from daskmr.errors import (
     EncodeError,
     EndpointError,
     ImageReadError,
+    ImageUnreachableError,
 )
 from daskmr.image.base import Source
 from daskmr.status import contained, logs_about
@@ -32,6 +33,8 @@ from daskmr.worker.inference import Calls, LocalCalls, RemoteCalls
 from daskmr.worker.reader import tile_pixels
 from daskmr.worker.task import JobContext, RegionSummary
 
+IMAGE_UNREACHABLE = "IMAGE_UNREACHABLE"
+"""Reason of a tile whose image was away."""
 Tick = Callable[[int, int], None]
 """Called with the numbers of ended tiles and of their pixels."""
 
@@ -219,6 +222,8 @@ class _Ledger:
 def _reason(error: DaskmrError) -> str:
     if isinstance(error, EndpointError):
         return error.reason
+    if isinstance(error, ImageUnreachableError):
+        return IMAGE_UNREACHABLE
     if isinstance(error, ImageReadError):
         return "READ_FAILED"
     return "ENCODE_FAILED" if isinstance(error, EncodeError) else "FAILED"

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 
-from daskmr.errors import ImageError
+from daskmr.errors import ImageError, ImageUnreachableError
 from daskmr.image import open_image
 from daskmr.image import opener as opener_module
 from daskmr.image.opener import Door, Trust
 from daskmr.testing.images import write_image, writing
+from daskmr.testing.numbered import write_numbered
+from daskmr.testing.servers import saying, serving
 
 UNTRUSTED = Door(
     trust=Trust.UNTRUSTED, roots=("/data/images",), hosts=("good.example",), buckets=("good",)
@@ -114,7 +117,7 @@ def test_paths_that_the_file_system_cannot_follow_are_refused(tmp_path: Path) ->
 def test_a_refusal_tells_no_secret_and_no_control_character(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         Door().open("http://127.0.0.1:1/x.tif?X-Amz-Signature=secret")
-    assert "http://127.0.0.1:1/x.tif: cannot be opened" in str(caught.value)
+    assert "http://127.0.0.1:1/x.tif: cannot be reached" in str(caught.value)
     assert "secret" not in str(caught.value)
     with pytest.raises(ImageError) as caught:
         open_image(f"{tmp_path}/x.tif\nERROR all is lost")
@@ -300,3 +303,42 @@ print(box.tolist())
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[1.0, 2.0, 7.0, 5.0]\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(503, ImageUnreachableError), (429, ImageUnreachableError), (404, ImageError)],
+)
+def test_a_server_that_is_away_is_told_from_an_image_that_is_missing(
+    status: int, kind: type[ImageError]
+) -> None:
+    with serving(saying(status)) as server, pytest.raises(ImageError) as caught:
+        Door().open(server.url.replace("invocations", "x.tif"))
+    assert type(caught.value) is kind
+
+
+def test_a_server_that_came_back_is_read_although_gdal_remembers_that_it_was_away(
+    tmp_path: Path,
+) -> None:
+    content = Path(write_numbered(tmp_path / "x.tif", 2)).read_bytes()
+    statuses = {"now": 503}
+
+    async def answer(request: web.Request, _number: int) -> web.StreamResponse:
+        if statuses["now"] != 200:
+            return web.Response(status=statuses["now"])
+        if request.method == "HEAD":
+            return web.Response(body=content)
+        start, _, stop = (
+            request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        )
+        part = content[int(start) : int(stop or len(content)) + 1]
+        place = f"bytes {start}-{int(start) + len(part) - 1}/{len(content)}"
+        return web.Response(status=206, body=part, headers={"Content-Range": place})
+
+    with serving(answer) as server:
+        url = server.url.replace("invocations", "x.tif")
+        with pytest.raises(ImageUnreachableError):
+            Door().open(url)
+        statuses["now"] = 200
+        with Door().open(url) as dataset:
+            assert dataset.shape == (64, 64)
