@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,7 +80,7 @@ def submit_command(
 ) -> None:
     """Send a job to a queue, or to the Dask cluster at -s, and print its id."""
     from daskmr.planning.from_request import check_request
-    from daskmr.service.submission import to_cluster, to_queue
+    from daskmr.service.submission import statuses, to_cluster, to_queue
 
     if bool(queue) == bool(scheduler):
         msg = "set either --queue or -s/--scheduler"
@@ -90,13 +92,15 @@ def submit_command(
     request = _request_of(image, options)
     for warning in check_request(request):
         click.echo(f"warning: {warning}", err=True)
+    message_id = ""
     if queue:
-        to_queue(request, queue)
+        message_id = to_queue(request, queue)
     else:
         to_cluster(request, str(scheduler), str(store))
     click.echo(request.job_id)
     if wait:
-        sys.exit(_wait_for_status(request, str(store), timeout_s))
+        statuses_now = partial(statuses, request, str(store), message_id=message_id)
+        sys.exit(_wait_for_status(statuses_now, timeout_s))
 
 
 def _request_of(image: str | None, options: dict[str, Any]) -> "ImageRequest":
@@ -117,13 +121,11 @@ def _request_of(image: str | None, options: dict[str, Any]) -> "ImageRequest":
     return request_from_options(image, required(options.pop("model")), settings(options))
 
 
-def _wait_for_status(request: "ImageRequest", store: str, timeout_s: float | None) -> int:
+def _wait_for_status(statuses_now: Callable[[], dict[str, str]], timeout_s: float | None) -> int:
     """Wait until all jobs of a request have ended, and return their exit status."""
-    from daskmr.service.submission import statuses
-
     end = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        by_job = statuses(request, store)
+        by_job = statuses_now()
         if all(by_job.values()):
             break
         if end is not None and time.monotonic() > end:

@@ -40,6 +40,12 @@ def require_filled(value: Any) -> Any:
     return value
 
 
+def _number_text(value: Any) -> Any:
+    """Return the text of a number; anything else as it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, str | int | float):
         return value
@@ -62,6 +68,8 @@ def _plain(size: Size) -> int | list[int]:
 
 
 Upper = BeforeValidator(upper)
+Text = Annotated[str, BeforeValidator(_number_text)]
+"""Text, or a number that stands for its text."""
 Filled = Annotated[str, AfterValidator(require_filled)]
 ImageUrl = Annotated[Filled, AfterValidator(s3_url)]
 Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]

@@ -80,7 +80,10 @@ class StatusEvent:
     failed_tiles: tuple[Window, ...] = ()
     """Tiles that failed, of the region or of the image."""
     round: int = 0
-    """Number of earlier rounds that ran failed tiles of the job again."""
+    """Number of earlier rounds that ran failed tiles of the job again; below 0 for a request that
+    has not become a job."""
+    job_name: str = ""
+    """Name of the job for people; empty without one."""
 
     @property
     def image_id(self) -> str:
@@ -185,6 +188,7 @@ def attributes(event: StatusEvent) -> dict[str, str]:
     texts = {
         "status": str(event.status),
         "job_id": event.job_id,
+        "job_name": event.job_name,
         "image_status": "" if event.region_id else str(event.status),
         "image_id": event.image_id,
         "region_id": event.region_id,

@@ -26,6 +26,7 @@ from daskmr.core._request_parts import (
     S3Output,
     Scalar,
     Step,
+    Text,
     require_filled,
 )
 from daskmr.core.grid import Size
@@ -47,8 +48,10 @@ _JOB_ID = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$"
 class ImageRequest(RequestPart):
     """A request to run a model on images; the same document from Python, command line and queue."""
 
-    job_id: Annotated[str, Field(pattern=_JOB_ID, max_length=128)]
+    job_id: Annotated[Text, Field(pattern=_JOB_ID, max_length=128)]
     """Name of the job and of its results."""
+    job_name: Annotated[Text, Field(max_length=512)] = ""
+    """Name of the job for people, in events, logs and `daskmr status`."""
     image_urls: Annotated[
         tuple[ImageUrl, ...], Field(max_length=1000), AfterValidator(require_filled)
     ]
@@ -189,7 +192,7 @@ class ImageRequest(RequestPart):
 
 _NAMES = {
     spelling: to_camel(name)
-    for name in (*ImageRequest.model_fields, "job_name", "output_bucket", "output_prefix")
+    for name in (*ImageRequest.model_fields, "output_bucket", "output_prefix")
     if name != "warnings"
     for spelling in (name, to_camel(name))
 }

@@ -111,6 +111,7 @@ def _supervisor(
     settings, space = job.plan.settings, job.workspace
     context = JobContext(
         job_id=job.job_id,
+        job_name=job.execution.job_name,
         call=model_call(job.plan, workers),
         regions=job.plan.regions,
         folder=space.folder,

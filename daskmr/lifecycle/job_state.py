@@ -54,6 +54,8 @@ class JobState:
     """Features before merging."""
     n_rounds: int = 0
     """Retry rounds of failed tiles so far."""
+    job_name: str = ""
+    """Name of the job for people, of the request that it came with; empty without one."""
     why: str = ""
     """Why its last driver stopped before there was a result; empty when it did not."""
     owner: str = ""
@@ -75,6 +77,7 @@ class JobState:
         counts = ", ".join(f"{n:,} {status.lower()}" for status, n in sorted(self.outcomes.items()))
         return [
             ("job", f"{self.job_id}: {self.state}{f' ({self.why})' if self.why else ''}"),
+            *([("name", self.job_name)] if self.job_name else []),
             ("image", self.image),
             ("model", self.model),
             ("tiles", f"{sum(self.outcomes.values()):,} of {self.n_tiles:,}: {counts or 'none'}"),
@@ -120,6 +123,7 @@ class Watcher:
         state, why = _state(folder, lease, manifest)
         by_parts = JobState(
             job_id=folder.job_id,
+            job_name=plan.get("name", ""),
             state=state,
             image=record["request"]["image"],
             model=record["request"]["model"],

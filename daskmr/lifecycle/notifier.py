@@ -48,6 +48,8 @@ class Notifier:
     """Delivers events to the channels; None without channels."""
     is_kept: bool = True
     """Whether a later run goes on where this one stops."""
+    job_name: str = ""
+    """Name of the job for people."""
     is_supervised: bool = False
     """Whether the caller decides when the job has failed; see `Execution`."""
     _started: float = field(default_factory=time.monotonic)
@@ -125,6 +127,7 @@ class Notifier:
                 self.folder.objects,
                 StatusEvent(
                     job_id=self.plan.settings.job_id,
+                    job_name=self.job_name,
                     status=status,
                     message=message,
                     time_ms=time.time_ns() // 1_000_000,
@@ -148,6 +151,7 @@ def notifying(plan: Plan, space: Workspace, execution: Execution) -> Iterator[No
         space.folder,
         execution.status_dispatcher or own,
         is_kept=space.is_kept,
+        job_name=execution.job_name,
         is_supervised=execution.is_supervised,
     )
     try:

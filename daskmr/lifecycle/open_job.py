@@ -80,7 +80,7 @@ def open_job(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Iter
     plan = replace(plan, image=plan.image.measured())
     labels = {"model_name": model_name(plan.model), "input_format": plan.info.format}
     with ExitStack() as stack:
-        stack.enter_context(logs_about(plan.settings.job_id))
+        stack.enter_context(logs_about(plan.settings.job_id, job_name=execution.job_name))
         stack.enter_context(execution.meter.timed(Operation.IMAGE, **labels))
         space = stack.enter_context(workspace(plan, execution, has_own_workers=has_own_workers))
         if space.is_kept and execution.retry_failed and not execution.is_supervised:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from daskmr.errors import CanceledError, RequestError, StoreError
 from daskmr.lifecycle.job_spec import job_spec
@@ -127,7 +128,8 @@ def _begun(plan: Plan, execution: Execution) -> JobFolder | None:
         msg = "store: an array cannot be opened again, so its job cannot be resumed"
         raise RequestError(msg)
     folder = JobFolder.at(execution.store, plan.settings.job_id)
-    work = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
+    work: dict[str, Any] = {"tiles": plan.n_tiles - plan.n_skipped, "regions": plan.n_regions}
+    work |= {"name": execution.job_name} if execution.job_name else {}
     try:
         folder.begin(
             request_identity(plan),

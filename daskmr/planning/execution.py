@@ -29,6 +29,8 @@ class Execution:
     """Keyword arguments of `daskmr.dispatch.cluster.connect`."""
     on_progress: OnProgress
     """Told about once a second how far the job has come."""
+    job_name: str = ""
+    """Name of the job for people, in events and logs; empty for none."""
     store: str | None = None
     """Where jobs are kept, so that a later run of the same job goes on; None for this run alone."""
     keeps_beside: bool = False

@@ -34,6 +34,8 @@ class ImageJob:
     """Its entry for the scheduler."""
     capacity: EndpointCapacity
     """Capacity of its endpoint when it was planned."""
+    job_name: str = ""
+    """Name of the job for people."""
 
     @property
     def job_id(self) -> str:
@@ -130,7 +132,13 @@ def plan_image(
         n_tiles=plan.n_tiles - plan.n_skipped,
         priority=request.priority,
     )
-    return ImageJob(plan=plan, outputs=outputs, entry=entry, capacity=endpoint_capacity(plan.model))
+    return ImageJob(
+        plan=plan,
+        outputs=outputs,
+        entry=entry,
+        capacity=endpoint_capacity(plan.model),
+        job_name=request.job_name,
+    )
 
 
 def endpoint_capacity(model: Any) -> EndpointCapacity:

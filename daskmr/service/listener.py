@@ -33,7 +33,7 @@ from daskmr.service.request_runner import RequestEnd, RequestRunner, is_outage
 from daskmr.service.retries import retries
 from daskmr.service.sqs import Message, RequestQueue
 from daskmr.service.threads import in_thread
-from daskmr.status import EventStore
+from daskmr.status import EventStore, logs_about
 from daskmr.store import JobFolder
 from daskmr.store.object_store import object_store
 
@@ -172,13 +172,22 @@ class Listener:
         try:
             request = read_request(message.request)
             self.runner.policy.check(request)
-            await self._patiently(requests.accept, request, requested_at=message.sent_at)
         except RequestError as error:
             await self._reject(message, error)
             return
+        try:
+            await self._patiently(requests.accept, request, requested_at=message.sent_at)
+        except ConflictError as error:
+            await self._patiently(requests.record_message, request.job_id, message.id)
+            await self._reject(message, error)
+            return
+        with logs_about(request.job_id, job_name=request.job_name):
+            await self._run_accepted(message, request)
+
+    async def _run_accepted(self, message: Message, request: ImageRequest) -> None:
         for warning in request.warnings:
             log.info("job %s: %s", request.job_id, warning)
-        if await self._patiently(requests.attach, request, message.id):
+        if await self._patiently(self.runner.requests.attach, request, message.id):
             log.info("job %s ended before: its failed tiles are run again", request.job_id)
         self._job_ids[message.id] = request.job_id
         end = await self._run_request(request, message.sent_at)
@@ -339,10 +348,12 @@ def _rejection(message: Message, error: RequestError) -> StatusEvent:
     try:
         document = json.loads(message.request)
         name = str(document.get("jobId") or document.get("job_id") or "")
+        job_name = document.get("jobName") or document.get("job_name")
     except (ValueError, AttributeError, RecursionError):
-        name = ""
+        name, job_name = "", None
     return StatusEvent(
         job_id=name if _NAME.fullmatch(name) else f"message-{message.id}",
+        job_name=job_name if isinstance(job_name, str) else "",
         status=Status.FAILED,
         message=" ".join(str(error).split()),
         time_ms=time.time_ns() // 1_000_000,

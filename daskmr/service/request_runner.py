@@ -186,7 +186,7 @@ class RequestRunner:
             if end.status in {Status.FAILED, Status.CANCELED}:
                 folder = JobFolder.at(self.requests.store, name)
                 is_job = await self._call_store(folder.request) is not None
-                at = await self._call_store(_n_rounds, folder) if is_job else -number
+                at = await self._call_store(_n_rounds, folder) if is_job else -1 - number
                 self._publish(name, url, request=request, end=end, round_=at)
         images = [{"status": str(end.status), "why": end.why} for end in ends]
         record = {"status": str(status), "why": why, "refused": is_rejected, "images": images}
@@ -205,6 +205,7 @@ class RequestRunner:
             JobFolder.at(self.requests.store, job_id).objects,
             StatusEvent(
                 job_id=job_id,
+                job_name=request.job_name,
                 status=end.status,
                 message=end.why,
                 time_ms=time.time_ns() // 1_000_000,
@@ -302,6 +303,7 @@ class RequestRunner:
             return job.run(
                 Execution(
                     outputs=job.outputs,
+                    job_name=job.job_name,
                     cluster={"client": self.cluster.client()},
                     on_progress=job.progress_callback(on_remaining),
                     store=self.requests.store,

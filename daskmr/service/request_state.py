@@ -35,6 +35,7 @@ def request_state(store: str, name: str) -> JobState | None:
     request = accepted[0] if accepted else None
     return JobState(
         job_id=name,
+        job_name=request.job_name if request else "",
         state=str(end["status"]) if end else RUNNING,
         image=", ".join(request.image_urls) if request else "",
         model=request.image_processor.name if request else "",

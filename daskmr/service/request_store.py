@@ -32,7 +32,8 @@ from daskmr.lifecycle.job_state import begin_retry_round
 from daskmr.store import JobFolder
 from daskmr.store.object_store import ObjectStore, object_store
 
-_TRIED_AGAIN = frozenset({"PARTIAL", "FAILED"})
+TRIED_AGAIN = frozenset({"PARTIAL", "FAILED"})
+"""Ends after which a new message runs the request again."""
 FAILURES, DEATHS = 3, 10
 """Attempts without a newly committed region after which a request fails: those that failed, and
 those whose process ended without a record."""
@@ -108,7 +109,7 @@ class RequestStore:
         if self.has_message(request.job_id, message_id):
             return False
         record = self._end_record(request.job_id, len(rounds))
-        is_again = record is not None and record["status"] in _TRIED_AGAIN
+        is_again = record is not None and record["status"] in TRIED_AGAIN
         if is_again:
             folders = {name: JobFolder.at(self.store, name) for name in request.job_ids}
             images = (record or {}).get("images") or [{}] * len(folders)
@@ -118,16 +119,20 @@ class RequestStore:
                 "kept": {
                     name: image
                     for name, image in zip(folders, images, strict=True)
-                    if image and image["status"] not in _TRIED_AGAIN
+                    if image and image["status"] not in TRIED_AGAIN
                 },
             }
             text = json.dumps(content, sort_keys=True).encode()
             is_again = objects.create(f"again/{len(rounds) + 1:04d}.json", text)
-        objects.create(f"messages/{message_id}", b"\n")
+        self.record_message(request.job_id, message_id)
         return is_again
 
+    def record_message(self, job_id: str, message_id: str) -> None:
+        """Record a message of a request, or of another one that came under its name."""
+        self._objects(job_id).create(f"messages/{message_id}", b"\n")
+
     def has_message(self, job_id: str, message_id: str) -> bool:
-        """Return True if a message of a request was recorded by `attach`."""
+        """Return True if a message of a request was recorded."""
         objects = self._objects(job_id)
         if objects.exists(f"messages/{message_id}"):
             return True

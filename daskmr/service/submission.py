@@ -17,7 +17,7 @@ from daskmr.errors import DaskmrError, RequestError
 from daskmr.lifecycle.job_state import INTERRUPTED, RUNNING, Watcher, final_status
 from daskmr.planning.from_request import calls_from_request, read_request
 from daskmr.planning.options import OPTIONS, default
-from daskmr.service.request_store import FAILURES, RequestStore
+from daskmr.service.request_store import FAILURES, TRIED_AGAIN, RequestStore
 from daskmr.service.sqs import send
 from daskmr.store import JobFolder
 
@@ -120,15 +120,15 @@ def _output(out: str) -> dict[str, Any]:
     return {"type": "S3", "bucket": bucket, "prefix": prefix}
 
 
-def to_queue(request: ImageRequest, queue: str) -> None:
-    """Put a request into a queue.
+def to_queue(request: ImageRequest, queue: str) -> str:
+    """Put a request into a queue and return its SQS message id.
 
     Raises
     ------
     EndpointError
         When the queue does not take it.
     """
-    send(queue, request.to_json())
+    return send(queue, request.to_json())
 
 
 def to_cluster(request: ImageRequest, scheduler: str, store: str) -> None:
@@ -203,7 +203,7 @@ def _sentence(error: Exception) -> str:
     return text if isinstance(error, DaskmrError) else f"{type(error).__name__}: {text}"
 
 
-def statuses(request: ImageRequest, store: str) -> dict[str, str]:
+def statuses(request: ImageRequest, store: str, *, message_id: str = "") -> dict[str, str]:
     """Return how the images of a request ended, by the names of their jobs.
 
     Parameters
@@ -212,6 +212,9 @@ def statuses(request: ImageRequest, store: str) -> dict[str, str]:
         What was sent.
     store
         Folder or ``s3://`` URL that keeps jobs.
+    message_id
+        Message that brought it to a queue, so that an earlier PARTIAL or FAILED of the same
+        request does not count; empty without one.
 
     Returns
     -------
@@ -224,6 +227,9 @@ def statuses(request: ImageRequest, store: str) -> dict[str, str]:
     """
     requests = RequestStore(store=store)
     end = requests.end_record(request.job_id) or {}
+    is_tried_again = message_id and end.get("status") in TRIED_AGAIN
+    if is_tried_again and not requests.has_message(request.job_id, message_id):
+        return dict.fromkeys(request.job_ids, "")
     images = end.get("images") or [{}] * len(request.job_ids)
     return {
         name: str(image.get("status") or _status(requests, name))

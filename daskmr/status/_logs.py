@@ -26,16 +26,16 @@ MAX_LINE_BYTES = 240 * 2**10
 _NAMESPACE = "daskmr"
 _SUBJECT: ContextVar[Mapping[str, str]] = ContextVar("daskmr-log-subject", default={})  # noqa: B039
 """Job and region that this thread works on."""
-_FIRST = ("job_id", "region_id", "tag")
+_FIRST = ("job_id", "job_name", "region_id", "tag")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RESERVED = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 
 
 @contextmanager
-def logs_about(job_id: str, region_id: str = "") -> Iterator[None]:
-    """Let JSON records of this thread have the ids of a job and of a region of it."""
-    ids = {"job_id": job_id} | ({"region_id": region_id} if region_id else {})
-    token = _SUBJECT.set(ids)
+def logs_about(job_id: str, region_id: str = "", *, job_name: str = "") -> Iterator[None]:
+    """Let JSON records of this thread have id and name of a job, and the id of a region of it."""
+    ids = {"job_id": job_id, "job_name": job_name, "region_id": region_id}
+    token = _SUBJECT.set({name: value for name, value in ids.items() if value})
     try:
         yield
     finally:
@@ -45,9 +45,10 @@ def logs_about(job_id: str, region_id: str = "") -> Iterator[None]:
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object on one line.
 
-    Its members are ``time``, ``level``, ``logger``, ``message``, then ``job_id``, ``region_id`` and
-    ``tag`` if ``extra`` or `logs_about` has them, the rest of ``extra``, and ``exception``, a list
-    of lines. No content of a record can make a second line or replace another member.
+    Its members are ``time``, ``level``, ``logger``, ``message``, then ``job_id``, ``job_name``,
+    ``region_id`` and ``tag`` if ``extra`` or `logs_about` has them, the rest of ``extra``, and
+    ``exception``, a list of lines. No content of a record can make a second line or replace another
+    member.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -100,6 +100,7 @@ def redact_event(event: StatusEvent) -> StatusEvent:
     return replace(
         event,
         message=redact(event.message),
+        job_name=redact(event.job_name),
         image_url=redact(event.image_url),
         region_id=redact(event.region_id),
         model_name=redact(event.model_name),

@@ -24,6 +24,8 @@ class LogChannel:
     def publish(self, event: StatusEvent) -> None:
         """Write the log records of an event."""
         ids = {"job_id": event.job_id, "image_id": event.image_id}
+        if event.job_name:
+            ids["job_name"] = event.job_name
         if event.region_id:
             ids["region_id"] = event.region_id
         fields = {**ids, "event_id": event.id, "status": str(event.status), "reason": event.message}

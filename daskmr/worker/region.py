@@ -78,7 +78,7 @@ def process_region(
     try:
         stop.check()  # it may be committed by a worker that died before it could report
         with (
-            logs_about(job.job_id, region.id),
+            logs_about(job.job_id, region.id, job_name=job.job_name),
             _calls(job, ledger, watch, stop=stop, stalled=stalled) as calls,
         ):
             _ask(job, region, source, ledger=ledger, watch=watch, calls=calls, stop=stop)

@@ -82,6 +82,8 @@ class JobContext:
     """Number of the driver: how often the job has changed hands before it."""
     round: int = 0
     """Number of the retry round; 0 for the first run."""
+    job_name: str = ""
+    """Name of the job for people."""
 
     @property
     def info(self) -> ImageInfo:

@@ -40,7 +40,7 @@ def refused(**changes: Any) -> str:
 
 def test_a_valid_request_is_read_whole() -> None:  # Q1
     request = parsed()
-    assert request.job_id == "job-1"
+    assert (request.job_id, request.job_name) == ("job-1", "for people")
     assert request.image_urls == ("s3://bucket/image.tif",)
     assert (request.image_processor.name, request.image_processor.type) == (
         "aircraft",
@@ -48,6 +48,17 @@ def test_a_valid_request_is_read_whole() -> None:  # Q1
     )
     assert request.outputs == (S3Output(type="S3", bucket="b", prefix="p"),)
     assert request.warnings == ()
+
+
+@pytest.mark.parametrize(("value", "text"), [(42, "42"), (0, "0"), (4.5, "4.5"), ("42", "42")])
+def test_a_number_as_name_of_a_job_becomes_its_text(value: object, text: str) -> None:
+    request = parsed(jobId=value, jobName=value)
+    assert (request.job_id, request.job_name) == (text, text)
+
+
+def test_what_is_neither_text_nor_a_number_is_no_name_of_a_job() -> None:
+    assert refused(jobId=True).startswith("jobId: True")
+    assert refused(jobName=["a"]).startswith("jobName: ")
 
 
 def test_documented_defaults_are_applied() -> None:  # Q2, Q3, Q7, Q19
