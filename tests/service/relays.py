@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from daskmr.testing.servers import Served, serving
 
@@ -117,7 +118,7 @@ def checking_keys(
 ) -> Iterator[Served]:
     """Yield a server in front of AWS that refuses the requests of one key with an error code."""
 
-    async def forward(request: web.Request, _number: int) -> web.StreamResponse:
+    async def check(request: web.Request, _number: int) -> web.StreamResponse:
         authorization = request.headers.get("Authorization", "")
         if f"Credential={key}/" in authorization:
             service = authorization.partition("Credential=")[2].split("/")[3]
@@ -127,23 +128,44 @@ def checking_keys(
                 return web.Response(status=status, text=text, content_type="application/xml")
             error = {"__type": code, "message": "the token is no longer valid"}
             return web.json_response(error, status=status)
-        async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(
-                request.method,
-                f"{url}{request.raw_path}",
-                data=await request.read(),
-                headers={k: v for k, v in request.headers.items() if k.lower() != "host"},
-                allow_redirects=False,
-            ) as answer,
-        ):
-            kept = {
-                k: v
-                for k, v in answer.headers.items()
-                if k.lower() not in {"transfer-encoding", "connection", "content-encoding"}
-            }
-            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+        return await _forwarded(request, url)
 
-    with serving(forward) as server:
+    with serving(check) as server:
         server.url = server.url.removesuffix("/invocations")
         yield server
+
+
+@contextmanager
+def one_address(aws_url: str, runtime_url: str) -> Iterator[Served]:
+    """Yield a server in front of AWS and of SageMaker's runtime: one address for both."""
+
+    async def route(request: web.Request, _number: int) -> web.StreamResponse:
+        return await _forwarded(request, runtime_url if _is_invocation(request.path) else aws_url)
+
+    with serving(route) as server:
+        server.url = server.url.removesuffix("/invocations")
+        yield server
+
+
+def _is_invocation(path: str) -> bool:
+    return path.startswith("/endpoints/") and path.endswith("/invocations")
+
+
+async def _forwarded(request: web.Request, url: str) -> web.Response:
+    """Return the answer of another server to a request."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.request(
+            request.method,
+            URL(f"{url}{request.raw_path}", encoded=True),
+            data=await request.read(),
+            headers={k: v for k, v in request.headers.items() if k.lower() != "host"},
+            allow_redirects=False,
+        ) as answer,
+    ):
+        kept = {
+            k: v
+            for k, v in answer.headers.items()
+            if k.lower() not in {"transfer-encoding", "connection"}
+        }
+        return web.Response(status=answer.status, body=await answer.read(), headers=kept)
