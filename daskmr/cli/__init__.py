@@ -1,6 +1,7 @@
 """The command line: parse options, call the library, print results.
 
-`options` has the shared options; `running`, `queued`, `kept`, `models` and `doctor` the commands.
+`options` has the shared options; `running`, `queued`, `dead_letters`, `kept`, `models` and `doctor`
+the commands.
 stdout has data, stderr messages. Exit status: 0 success, 1 failed, 2 usage, 3 partial, 4 invalid
 request or image, 5 unreachable, 6 canceled, 130 interrupted, 143 terminated.
 """
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from daskmr._version import __version__
-from daskmr.cli import doctor, kept, models, queued, running
+from daskmr.cli import dead_letters, doctor, kept, models, queued, running
 from daskmr.cli.environment import unknown_variables
 from daskmr.errors import DaskmrError
 
@@ -83,6 +84,7 @@ for command in (
     queued.submit_command,
     queued.validate_command,
     queued.listen_command,
+    dead_letters.dlq_group,
     kept.status_command,
     kept.logs_command,
     kept.report_command,
