@@ -220,6 +220,8 @@ def sign_headers(
 
 
 def _session(identity: Identity) -> _Session:
+    if not identity.role:  # whatever the name of its session is, which only a role has
+        identity = Identity(region=identity.region)
     with _LOCK:
         key = (os.getpid(), identity)
         if key not in _SESSIONS:

@@ -159,7 +159,8 @@ class Door:
     ) -> Any:
         """Return an open dataset; after an error, try again if the place of the image answers.
 
-        GDAL remembers for the life of the process what it did not get, unless told not to.
+        GDAL remembers for the life of the process what it did not get, unless told not to, and the
+        credentials may be others by now.
         """
         import rasterio
 
@@ -168,7 +169,7 @@ class Door:
         except faults():
             if not is_readable(url, self.identity):
                 raise
-            with rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_REMOTE):
+            with self.env(url), rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_REMOTE):
                 dataset = rasterio.open(path, sharing=False, **options)
         return dataset if image is None else _open_subdataset(url, dataset, image, options=options)
 
