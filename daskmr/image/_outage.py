@@ -9,7 +9,12 @@ from urllib.request import Request, urlopen
 
 from daskmr import aws
 from daskmr.aws import Identity
-from daskmr.errors import EndpointError, ImageUnreachableError, UnreachableError
+from daskmr.errors import (
+    EndpointError,
+    ExpiredCredentialsError,
+    ImageUnreachableError,
+    UnreachableError,
+)
 from daskmr.image._refusal import redact_url
 
 _TIMEOUT_S = 10.0
@@ -37,9 +42,13 @@ def is_readable(url: str, reader: Identity) -> bool:
     parts = urlsplit(url)
     try:
         if parts.scheme == "s3":
-            return _is_in_s3(parts.netloc, parts.path.lstrip("/"), reader)
+            place = parts.netloc, parts.path.lstrip("/")
+            try:
+                return _is_in_s3(*place, reader)
+            except ExpiredCredentialsError:  # they are read again
+                return _is_in_s3(*place, reader)
         return parts.scheme in {"http", "https"} and _is_on_server(url)
-    except UnreachableError as error:
+    except (UnreachableError, ExpiredCredentialsError) as error:
         raise ImageUnreachableError(redact_url(url, f"cannot be reached: {error}")) from error
 
 
@@ -51,8 +60,10 @@ def _is_in_s3(bucket: str, key: str, reader: Identity) -> bool:
             answer["Body"].read()
     except EndpointError as error:
         if error.may_pass:
+            is_expired = isinstance(error, ExpiredCredentialsError)
+            kind = ExpiredCredentialsError if is_expired else UnreachableError
             msg = str(error).removeprefix(f"{name}: ")
-            raise UnreachableError(msg, reason=error.reason) from error
+            raise kind(msg, reason=error.reason) from error
         return False
     return True
 

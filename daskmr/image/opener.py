@@ -159,8 +159,8 @@ class Door:
     ) -> Any:
         """Return an open dataset; after an error, try again if the place of the image answers.
 
-        GDAL remembers for the life of the process what it did not get, unless told not to, and the
-        credentials may be others by now.
+        GDAL remembers for the life of the process what it did not get, unless told not to, and even
+        then reports an HTTP status once more. The credentials may be others by now.
         """
         import rasterio
 
@@ -170,7 +170,10 @@ class Door:
             if not is_readable(url, self.identity):
                 raise
             with self.env(url), rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_REMOTE):
-                dataset = rasterio.open(path, sharing=False, **options)
+                try:
+                    dataset = rasterio.open(path, sharing=False, **options)
+                except faults():
+                    dataset = rasterio.open(path, sharing=False, **options)
         return dataset if image is None else _open_subdataset(url, dataset, image, options=options)
 
     def open_lazy(self, url: str, *, chunks: Mapping[str, Any]) -> Any:
