@@ -17,6 +17,7 @@ import shapely
 
 from benchmarks.figure import Figure
 from benchmarks.merge_scenes import SCENES, Score, Shapes, grid_of, looked_at, scored, seen
+from daskmr.core.features import IMAGE_BOX
 from daskmr.merge import merger
 
 SEEDS = range(5)
@@ -144,7 +145,7 @@ def _f1(folder: str, rule: str, truth: Shapes) -> str:
 
 def _sure(table: Any, *, least: float) -> Shapes:
     """Boxes of features that the model is sure enough of."""
-    boxes = np.array([list(box) for box in table["image_bbox"]]).reshape(-1, 4)
+    boxes = table[IMAGE_BOX].to_numpy()
     found: Shapes = shapely.box(*boxes[table["score"].to_numpy() >= least].T)
     return found
 

@@ -20,7 +20,7 @@ from daskmr.planning.options import JobOptions
 from daskmr.planning.plan import Plan
 from daskmr.planning.resolve import resolve
 from daskmr.results.result import Result
-from daskmr.results.stored import stored_features, stored_tiles
+from daskmr.results.stored import stored_coverage, stored_features, stored_tile_table
 from daskmr.store import JobFolder, jobs
 from daskmr.views.text import html_table
 from daskmr.worker.cancellation import CANCELED
@@ -136,7 +136,13 @@ class Job:
             self._raise_end()
         features = stored_features(self._watcher.folder)
         image, placing = self._image(is_placed=features.crs is not None)
-        return Result(report=self.report, loaded=features, image=image, placing=placing)
+        return Result(
+            report=self.report,
+            loaded=features,
+            tile_content=stored_tile_table(self._watcher.folder),
+            image=image,
+            placing=placing,
+        )
 
     def _raise_end(self) -> None:
         """Raise the end of a job that has failed or was canceled before it had a result."""
@@ -198,7 +204,7 @@ class Job:
         result = self.result()
         image = result.image
         picture = overview(image, result.placing) if image is not None else None
-        tiles = stored_tiles(self._watcher.folder, is_placed=result.features.crs is not None)
+        tiles = stored_coverage(self._watcher.folder, is_placed=result.features.crs is not None)
         return report_page(
             result.report, result.features, picture=picture, tiles=tiles, image=image
         )

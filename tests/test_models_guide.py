@@ -95,7 +95,7 @@ def test_the_functions_of_the_page_are_models(
     pixels[0, 70, 100] = 255
     image = write_image(tmp_path / "a.tif", pixels)
     found = daskmr.run(image, spoken[name], tile_size=128, client=client).features
-    assert found.image_bbox.iloc[0].tolist() == [100, 70, 101, 71]
+    assert found.image_bbox.iloc[0] == (100, 70, 101, 71)
     assert found.label.tolist() == ["bright"]
 
 

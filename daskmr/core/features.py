@@ -1,8 +1,8 @@
 """The feature table: one row a detection, the same columns everywhere.
 
 In pixels (``crs`` is None) a table has the columns of `COLUMNS`, and `geometry` in full-image
-pixels. Geolocation derives the world table from it: there `geometry` is lon, lat, height, the pixel
-geometry is kept as `image_geometry`, and the box becomes the one column `image_bbox`.
+pixels. Geolocation derives the world table from it: there `geometry` is lon, lat, and height where
+it is known; pixel geometry is kept as `image_geometry`, and the box has the columns `IMAGE_BOX`.
 """
 
 import hashlib
@@ -24,6 +24,8 @@ TEXT = pd.StringDtype("pyarrow")
 """Dtype of columns of text."""
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 """Columns of the box."""
+IMAGE_BOX = ["image_xmin", "image_ymin", "image_xmax", "image_ymax"]
+"""Columns of the box in the world table."""
 
 COLUMNS: Mapping[str, Any] = {
     "feature_id": TEXT,  # content hash: the same answer gives the same id

@@ -43,6 +43,9 @@ class TileOutcome:
     """Features of the answer that could not be used, by reason."""
     attempts: int = 0
     """Calls of the endpoint that were made."""
+    seconds: float = 0.0
+    """Duration of the call that answered it, which it may share with tiles of its batch; 0 for a
+    tile without an answer."""
     symptoms: Mapping[str, str] = field(default_factory=dict)
     """What is odd about the answer: an example by name, see `daskmr.decode.symptoms`."""
 

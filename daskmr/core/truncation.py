@@ -1,6 +1,5 @@
 """Truncation: features that the edge of their tile has cut, before and after merging."""
 
-import json
 from typing import Any
 
 import geopandas as gpd
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from daskmr.core.arrays import Mask
 from daskmr.core.boxes import Boxes
-from daskmr.core.features import boxes
+from daskmr.core.features import TEXT, boxes
 from daskmr.core.grid import TileGrid
 
 LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8
@@ -19,6 +18,8 @@ CUT = "cut"
 """Column of the bits of the sides on which a feature is cut, uint8; before and after merging."""
 MERGED_FROM = "merged_from"
 """Column of the features that a feature was joined from, as JSON; "" for none; after merging."""
+TRUNCATED, EDGE_DISTANCE = "truncated", "edge_distance"
+"""Columns that `add_quality` adds."""
 MOST_NEAR_PX = 8.0
 """Largest distance between an edge and a feature that it has cut, pixels."""
 _LEAST_NEAR_PX = 3.0
@@ -114,27 +115,21 @@ def is_joined(features: gpd.GeoDataFrame) -> NDArray[np.bool_]:
 
 
 def add_quality(features: gpd.GeoDataFrame, grid: TileGrid, run: Mask | None) -> gpd.GeoDataFrame:
-    """Return a merged table with ``truncated``, ``mergedFrom``, ``edgeDistance`` in ``properties``.
+    """Return a merged table with columns of the quality of each feature, without `CUT`.
 
-    The columns `CUT` and `MERGED_FROM` are removed.
+    Returns
+    -------
+    The table with `TRUNCATED` (bool), `EDGE_DISTANCE` (float64; pixels to the nearest edge that may
+    have cut the feature, NaN where none could) and `MERGED_FROM`.
     """
-    truncated = (cuts(features) != 0).tolist()
-    owns = features["properties"].replace("", "{}")
-    origins: Any = features[MERGED_FROM] if MERGED_FROM in features else [""] * len(features)
-    gaps = distances(grid, **_placement(features), run=run)
-    texts = [
-        f"{own[:-1]}{',' if len(own) > len('{}') else ''}{_quality_json(is_cut, origin, gap)}}}"
-        for own, is_cut, origin, gap in zip(owns, truncated, origins, gaps.tolist(), strict=True)
-    ]
-    text = pd.Series(texts, index=features.index, dtype=features["properties"].dtype)
-    left = features.drop(columns=[CUT, MERGED_FROM], errors="ignore")
-    return left.assign(properties=text)
-
-
-def _quality_json(is_cut: bool, origin: str, gap: float) -> str:  # noqa: FBT001 - one row of columns
-    merged_from = f',"mergedFrom":{origin}' if origin else ""
-    distance = f',"edgeDistance":{json.dumps(round(gap, 3))}' if gap < np.inf else ""
-    return f'"truncated":{"true" if is_cut else "false"}{merged_from}{distance}'
+    gaps = distances(grid, **_placement(features), run=run).round(3)
+    origins = features.get(MERGED_FROM, "")
+    quality = {
+        TRUNCATED: cuts(features) != 0,
+        EDGE_DISTANCE: np.where(np.isfinite(gaps), gaps, np.nan),
+        MERGED_FROM: pd.Series(origins, index=features.index, dtype=TEXT),
+    }
+    return features.drop(columns=[CUT], errors="ignore").assign(**quality)
 
 
 def _placement(features: gpd.GeoDataFrame) -> dict[str, Any]:

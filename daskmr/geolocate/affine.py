@@ -32,6 +32,11 @@ class AffineModel:
             msg = f"transform {self.transform} is not invertible"
             raise ValueError(msg)
 
+    @property
+    def has_heights(self) -> bool:
+        """False: nothing tells how high the ground is."""
+        return False
+
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
         """Return the model of an image on the Earth.

@@ -65,6 +65,20 @@ class SensorModel(Protocol):
 
 
 @runtime_checkable
+class Heighted(Protocol):
+    """A sensor model that says whether it knows the height of the ground; others do."""
+
+    @property
+    def has_heights(self) -> bool:
+        """Whether the heights of its ground points mean anything; False where all are 0."""
+
+
+def has_heights(model: SensorModel | None) -> bool:
+    """Return whether a sensor model knows the height of the ground; see `Heighted`."""
+    return model is not None and (not isinstance(model, Heighted) or model.has_heights)
+
+
+@runtime_checkable
 class Ranked(Protocol):
     """A sensor model of another package that `daskmr.geolocate.pick` tries automatically."""
 

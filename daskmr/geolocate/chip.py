@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from daskmr.core.imagery import ImageInfo
-from daskmr.geolocate.base import Points, SensorModel
+from daskmr.geolocate.base import Points, SensorModel, has_heights
 from daskmr.geolocate.rpc import RpcModel
 from daskmr.geolocate.rsm import RsmModel
 from daskmr.geolocate.sidd import SiddModel, chip
@@ -31,6 +31,11 @@ class ChippedModel:
         if not np.isfinite(self.transform).all() or a * e - b * d == 0:
             msg = f"chip transform {self.transform} is not invertible"
             raise ValueError(msg)
+
+    @property
+    def has_heights(self) -> bool:
+        """Whether the model of the whole image knows them."""
+        return has_heights(self.model)
 
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:

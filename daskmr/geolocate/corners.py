@@ -27,6 +27,11 @@ class CornersModel:
     """Along the axes of `crs`."""
     crs: str
 
+    @property
+    def has_heights(self) -> bool:
+        """False: nothing tells how high the ground is."""
+        return False
+
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
         """Return the model through the corners of an image; None also for corners without area.

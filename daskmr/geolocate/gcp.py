@@ -35,6 +35,11 @@ class GcpModel:
     """Along the axes of `crs`."""
     crs: str
 
+    @property
+    def has_heights(self) -> bool:
+        """Whether the control points have heights."""
+        return bool(self.weights[:, 2].any())
+
     @classmethod
     def from_image(cls, info: ImageInfo) -> Self | None:
         """Return the model through the control points of an image.

@@ -1,6 +1,7 @@
 """The world table: every vertex of every feature, mapped from pixels to the ground."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -14,16 +15,26 @@ from daskmr.core import features as table
 from daskmr.core.boxes import Boxes
 from daskmr.core.grid import Size
 from daskmr.core.imagery import ImageInfo
+from daskmr.core.truncation import EDGE_DISTANCE, MERGED_FROM, TRUNCATED
 from daskmr.errors import ImageError, RequestError
 from daskmr.geolocate._meridian import cut
-from daskmr.geolocate.base import Points, SensorModel
+from daskmr.geolocate.base import Points, SensorModel, has_heights
 
 log = logging.getLogger(__name__)
 
 WORLD_CRS = "EPSG:4326"
 """lon, lat in degrees; the third coordinate is metres above the ellipsoid."""
 
-_KEPT = ["tile_row", "tile_col", "inferred_at", "classes", "properties"]
+_KEPT = [
+    "tile_row",
+    "tile_col",
+    "inferred_at",
+    "classes",
+    "properties",
+    TRUNCATED,
+    EDGE_DISTANCE,
+    MERGED_FROM,
+]
 _LEAST_RING = 3
 Geometries = NDArray[Any]
 
@@ -42,9 +53,10 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
 
     Returns
     -------
-    Columns feature_id, label, score, geometry (three coordinates each; None where a vertex has no
-    place on the ground), image_geometry, image_bbox (arrays x_min, y_min, x_max, y_max),
-    center_longitude, center_latitude, tile_row, tile_col, inferred_at, classes, properties.
+    Columns feature_id, label, score, geometry (None where a vertex has no place on the ground; with
+    heights where the model has them), image_geometry, the box image_xmin, image_ymin, image_xmax,
+    image_ymax, center_longitude, center_latitude, tile_row, tile_col, inferred_at (datetime64[ms,
+    UTC]), classes, properties, and those that `daskmr.core.truncation.add_quality` added.
     """
     flat = np.asarray(features.geometry.to_numpy(), dtype=object)
     boxes = table.boxes(features)
@@ -52,17 +64,19 @@ def to_world(features: gpd.GeoDataFrame, model: SensorModel | None) -> gpd.GeoDa
     geometry = flat
     if model is not None:
         centres = model.to_world(_centres(flat, boxes))
-        geometry = cut(_place(flat, model), centres[:, 0])
+        placed = _place(flat, model)
+        geometry = cut(placed if has_heights(model) else shapely.force_2d(placed), centres[:, 0])
     index = features.index
     columns = {
         **{name: features[name] for name in ("feature_id", "label", "score")},
         "geometry": gpd.GeoSeries(geometry, index=index, crs=WORLD_CRS if model else None),
         "image_geometry": gpd.GeoSeries(flat, index=index, crs=None),
-        "image_bbox": pd.Series(list(boxes), index=index, dtype=object),
+        **dict(zip(table.IMAGE_BOX, boxes.T, strict=True)),
         "center_longitude": centres[:, 0],
         "center_latitude": centres[:, 1],
-        **{name: features[name] for name in _KEPT},
+        **{name: features[name] for name in _KEPT if name in features},
     }
+    columns["inferred_at"] = pd.to_datetime(columns["inferred_at"], utc=True).dt.as_unit("ms")
     return gpd.GeoDataFrame(columns, geometry="geometry", index=index)
 
 
@@ -80,12 +94,13 @@ def full_size(world: gpd.GeoDataFrame, scale: tuple[float, float]) -> gpd.GeoDat
         return world
     x, y = scale
     flat = shapely.transform(world["image_geometry"].to_numpy(), lambda xy: xy * scale)
-    boxes = [box * np.array([x, y, x, y]) for box in world["image_bbox"]]
+    boxes = world[table.IMAGE_BOX] * [x, y, x, y]
     return world.assign(
+        **boxes,
         image_geometry=gpd.GeoSeries(flat, index=world.index, crs=None),
-        image_bbox=pd.Series(boxes, index=world.index, dtype=object),
         tile_row=np.rint(world["tile_row"] * y).astype(np.int64),
         tile_col=np.rint(world["tile_col"] * x).astype(np.int64),
+        **({EDGE_DISTANCE: world[EDGE_DISTANCE] * min(scale)} if EDGE_DISTANCE in world else {}),
     )
 
 
@@ -132,15 +147,21 @@ def roi_to_pixels(
     return shapely.union_all([_project(part, model) for part in shapely.get_parts(dense)])
 
 
-def outline(ring: Points, model: SensorModel) -> BaseGeometry | None:
-    """Return a ring of pixels x, y as a polygon in lon, lat; None when part is off the Earth."""
-    points = model.to_world(ring)
-    if not np.isfinite(points).all():
-        return None
-    middle = model.to_world(ring.mean(axis=0, keepdims=True))[:, 0]
-    (part,) = cut(np.array([shapely.Polygon(points[:, :2])], dtype=object), middle)
-    shape: BaseGeometry = part
-    return shape
+def outlines(rings: Sequence[Points], model: SensorModel) -> Geometries:
+    """Return rings of pixels x, y as polygons in lon, lat; None where part is off the Earth."""
+    if not rings:
+        return np.empty(0, dtype=object)
+    world = model.to_world(np.concatenate(rings))[:, :2]
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    is_lost = np.zeros(len(rings), dtype=np.bool_)
+    is_lost[owner[~np.isfinite(world).all(axis=1)]] = True
+    shapes = np.full(len(rings), None, dtype=object)
+    kept = ~is_lost[owner]
+    if kept.any():
+        _, dense = np.unique(owner[kept], return_inverse=True)
+        shapes[~is_lost] = shapely.polygons(shapely.linearrings(world[kept], indices=dense))
+    middles = model.to_world(np.array([ring.mean(axis=0) for ring in rings]))[:, 0]
+    return cut(shapes, middles)
 
 
 def spacing(model: SensorModel, info: ImageInfo) -> tuple[float, float]:

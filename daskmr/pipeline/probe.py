@@ -169,10 +169,13 @@ class _Outcome:
     has_names: bool
     sample: dict[str, Any] = field(default_factory=dict)
 
-    def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
+    def answered(
+        self, tile: Tile, detections: Detections, attempts: int, *, seconds: float
+    ) -> None:
         """Record a success."""
         self.sample |= {
             "attempts": attempts,
+            "seconds": seconds,
             "labels": Counter(detections.labels),
             "dropped": Counter(detections.dropped),
             "symptoms": symptoms(detections, tile.window.size, has_names=self.has_names),

@@ -58,6 +58,7 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         result = Result(
             report=report,
             loaded=placed.whole() if execution.load else None,
+            tile_content=summary.tiles.read_bytes(),
             image=plan.original,
             placing=plan.placing,
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from daskmr.core.report import TileOutcome, TileStatus
-from daskmr.geolocate.table import outline
+from daskmr.geolocate.table import outlines
 from daskmr.planning.plan import Plan
 
 _STEP_PX = 512.0
@@ -76,9 +76,13 @@ class CoverageMap:
         grid = self.plan.regions.grid
         bottom = min(first.row + grid.tile.height, grid.window.row_stop)
         right = min(last.col + grid.tile.width, grid.window.col_stop)
-        ring = _ring((first.col, first.row, right, bottom))
-        sensor = self.plan.sensor
-        shape = shapely.Polygon(ring) if sensor is None else outline(ring, sensor)
+        outline = ring((first.col, first.row, right, bottom))
+        sensor, (x, y) = self.plan.sensor, self.plan.scale
+        if sensor is None:
+            shape = shapely.Polygon(outline * (x, y))
+        else:
+            (shape,) = outlines([outline], sensor)
+        box = [first.col * x, first.row * y, right * x, bottom * y]
         feature = {
             "type": "Feature",
             "geometry": _rounded(shape),
@@ -87,7 +91,7 @@ class CoverageMap:
                 "reason": first.reason,
                 "n_tiles": len(run),
                 "region": region,
-                "imageBBox": [first.col, first.row, right, bottom],
+                "imageBBox": [round(side) for side in box],
             },
         }
         self._file.write((",\n" if self._n else "\n") + json.dumps(feature, separators=(",", ":")))
@@ -129,7 +133,7 @@ def _runs(tiles: list[TileOutcome], index: Mapping[int, int]) -> Iterator[list[T
         yield run
 
 
-def _ring(box: Sequence[float]) -> NDArray[np.float64]:
+def ring(box: Sequence[float]) -> NDArray[np.float64]:
     """Return a rectangle's outline with a vertex every few hundred pixels, shape (N, 2)."""
     left, top, right, bottom = box
     n_x = max(1, int(np.ceil((right - left) / _STEP_PX)))

@@ -20,7 +20,7 @@ from daskmr.planning.identity import result_identity, source_of
 from daskmr.planning.outputs import Destination, Output
 from daskmr.planning.plan import Plan
 from daskmr.results.result import Result
-from daskmr.results.stored import OWN_RESULTS, published_twin, stored_features
+from daskmr.results.stored import OWN_RESULTS, published_twin, stored_features, stored_tile_table
 from daskmr.store import JobFolder
 from daskmr.store.jobs import REPLACED, differences
 from daskmr.store.object_store import object_store
@@ -94,6 +94,7 @@ def _again(plan: Plan, execution: Execution, folder: JobFolder) -> Result | None
             notes=(f"given again as it was published, without asking the model; {_AGAIN}",),
         ),
         loaded=stored_features(folder) if execution.load else None,
+        tile_content=stored_tile_table(folder),
         image=plan.original,
         placing=plan.placing,
     )

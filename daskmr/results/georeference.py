@@ -1,8 +1,10 @@
-"""Georeferenced features on their way to the sinks: on disk, in canonical order.
+"""Georeferenced features on their way to the sinks: on disk, in the order of the result.
 
-Merged features come region by region. They are dealt into buckets, each a stretch of the canonical
-order of tiles with about as many features as any other, and each bucket is put in order and placed
-on the ground by itself.
+That order is along a Hilbert curve over the tiles, then as each tile's answer had it: features that
+are near each other on the ground are near in the file, so that readers of a part skip the rest.
+Merged features come region by region. They are dealt into buckets, each a stretch of the curve with
+about as many features as any other, and each bucket is put in order and placed on the ground by
+itself.
 """
 
 import shutil
@@ -18,13 +20,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from daskmr.core.features import COLUMNS, empty, in_order
+from daskmr.core.features import COLUMNS, empty
 from daskmr.core.grid import TileGrid
 from daskmr.core.truncation import add_quality
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.table import full_size, to_world
 from daskmr.lifecycle.open_job import OpenJob
+from daskmr.results.property_columns import PropertyColumns
 from daskmr.results.summary import FeatureStatistics, JobSummary
+from daskmr.sinks.base import GeometrySummary
 from daskmr.status import Operation
 
 BATCH = 20_000
@@ -55,15 +59,22 @@ class Spool:
     """Of their geometry; None for pixels."""
     statistics: FeatureStatistics = field(default_factory=FeatureStatistics)
     """Of the merged features; see `georeference`."""
+    geometry: GeometrySummary = field(default_factory=GeometrySummary)
+    """Of all batches."""
     _folder: Path = field(init=False)
+    _ranks: NDArray[np.int64] = field(init=False)
     _starts: NDArray[np.int64] = field(init=False)
     _waiting: list[gpd.GeoDataFrame] = field(default_factory=list)
     _pieces: dict[int, list[Path]] = field(default_factory=dict)
     _batches: list[Path] = field(default_factory=list)
+    _properties: PropertyColumns = field(default_factory=PropertyColumns)
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
-        before = np.cumsum(self.counts.ravel()) - self.counts.ravel()
+        self._ranks = curve(self.counts.shape)
+        counts = np.zeros(self.counts.size, dtype=np.int64)
+        counts[self._ranks.ravel()] = self.counts.ravel()
+        before = np.cumsum(counts) - counts
         self._starts = np.flatnonzero(np.diff(before // BATCH, prepend=-1))
         return self
 
@@ -71,7 +82,7 @@ class Spool:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
-        return (gpd.read_parquet(path) for path in self._batches)
+        return (self._properties.join(gpd.read_parquet(path)) for path in self._batches)
 
     def add(self, table: gpd.GeoDataFrame) -> None:
         """Add a table in pixels, small or large."""
@@ -89,7 +100,7 @@ class Spool:
             for path in self._pieces[bucket]:
                 path.unlink()
         if not self._batches:
-            self._place(empty())
+            self._place(add_quality(empty(), self.grid, None))
 
     def whole(self) -> gpd.GeoDataFrame:
         """Return all rows in memory."""
@@ -102,22 +113,55 @@ class Spool:
             return
         table = _joined(self._waiting)
         self._waiting.clear()
-        rows = np.searchsorted(self.grid.rows, table["tile_row"].to_numpy())
-        cols = np.searchsorted(self.grid.cols, table["tile_col"].to_numpy())
-        tile = rows * self.counts.shape[1] + cols
-        buckets = np.searchsorted(self._starts, tile, side="right")
+        buckets = np.searchsorted(self._starts, self._rank(table), side="right")
         for bucket in np.unique(buckets).tolist():
             pieces = self._pieces.setdefault(bucket, [])
             pieces.append(self._folder / f"piece-{bucket:06d}-{len(pieces):04d}.parquet")
             table[buckets == bucket].to_parquet(pieces[-1], compression="lz4", index=False)
 
+    def _rank(self, table: gpd.GeoDataFrame) -> NDArray[np.int64]:
+        """Return the place of each row's tile along the curve."""
+        rows = np.searchsorted(self.grid.rows, table["tile_row"].to_numpy())
+        cols = np.searchsorted(self.grid.cols, table["tile_col"].to_numpy())
+        ranks: NDArray[np.int64] = self._ranks[rows, cols]
+        return ranks
+
     def _place(self, table: gpd.GeoDataFrame) -> None:
         """Place a bucket on the ground, as one batch."""
-        world = full_size(to_world(in_order(table), self.sensor), self.scale)
+        order = np.lexsort([table["answer_index"].to_numpy(), self._rank(table)])
+        ordered = table.iloc[order].reset_index(drop=True)
+        world = full_size(to_world(ordered, self.sensor), self.scale)
+        self.geometry.add(world.geometry)
         self._batches.append(self._folder / f"batch-{len(self._batches):06d}.parquet")
-        world.to_parquet(self._batches[-1], compression="lz4", index=False)
+        split = self._properties.split(world)
+        split.to_parquet(self._batches[-1], compression="lz4", index=False)
         self.n_rows += len(world)
         self.crs = world.crs
+
+
+def curve(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the place of each cell of a grid along a Hilbert curve over it.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+
+    Returns
+    -------
+    Shape *shape*; each of 0 ... N - 1 once.
+
+    Examples
+    --------
+    >>> curve((2, 2)).tolist()
+    [[0, 3], [1, 2]]
+    """
+    row, col = np.indices(shape)
+    cells = gpd.GeoSeries(gpd.points_from_xy(col.ravel(), row.ravel()))
+    place = cells.hilbert_distance().to_numpy()
+    ranks = np.empty(place.size, dtype=np.int64)
+    ranks[np.argsort(place, kind="stable")] = np.arange(place.size)
+    return ranks.reshape(shape)
 
 
 def _joined(tables: list[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:

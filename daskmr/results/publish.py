@@ -45,6 +45,7 @@ def write_results(
     rows: Rows,
     coverage: Path,
     *,
+    tiles: Path,
     outputs: Sequence[Destination],
     folder: JobFolder | None,
     provenance: Provenance,
@@ -61,6 +62,8 @@ def write_results(
         The features on the ground.
     coverage
         The map of the tiles.
+    tiles
+        The table of the tiles.
     outputs
         Where the user wants results.
     folder
@@ -79,8 +82,9 @@ def write_results(
             (path,) = write(rows, scratch, ["parquet"], provenance=provenance)
             entry = digest(Path(path))
             results[folder.add_result(Path(path), entry["sha256"])] = entry
-        entry = digest(coverage)
-        results[folder.add_result(coverage, entry["sha256"], kind="coverage")] = entry
+        for file, kind in ((coverage, "coverage"), (tiles, "tiles")):
+            entry = digest(file)
+            results[folder.add_result(file, entry["sha256"], kind=kind)] = entry
     deliveries, errors = [], []
     for output in outputs:
         mark = _mark(output, results)
@@ -152,6 +156,7 @@ def publish(
         written = write_results(
             rows,
             summary.coverage,
+            tiles=summary.tiles,
             outputs=job.execution.outputs,
             folder=space.folder if space.is_kept else None,
             provenance=provenance(job.plan),

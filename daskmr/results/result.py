@@ -1,6 +1,7 @@
 """Result of a job, and views of it."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -9,37 +10,73 @@ from daskmr.core.report import JobReport
 from daskmr.errors import RequestError
 from daskmr.geolocate.base import SensorModel
 from daskmr.image import Image
+from daskmr.results.feature_table import FeatureTable, feature_table, pixel_table
+from daskmr.results.tile_table import read_tiles
 from daskmr.views.text import report_html, report_text
 
 if TYPE_CHECKING:
     from daskmr.views.page import Page
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """Features and report of a job."""
+    """Features, tiles and report of a job."""
 
     report: JobReport
     """Tiles, reasons, time, outputs."""
-    loaded: gpd.GeoDataFrame | None
-    """`features`, unless they were to be left on disk."""
+    loaded: gpd.GeoDataFrame | None = field(repr=False)
+    """The world table of the features, unless they were to be left on disk."""
+    tile_content: bytes | None = field(default=None, repr=False)
+    """The file of the tiles; see `daskmr.results.tile_table`."""
     image: Image | None = field(default=None, repr=False)
     """The image."""
     placing: SensorModel | None = field(default=None, repr=False)
     """What places the image on the ground."""
 
-    @property
-    def features(self) -> gpd.GeoDataFrame:
-        """One row a feature.
+    @cached_property
+    def features(self) -> FeatureTable:
+        """One row a feature, with one column of geometries; docs/results.md has all columns.
 
-        `geometry` is lon, lat, height (EPSG:4326), or pixels without CRS when the image has no
-        georeferencing; `image_geometry` and `image_bbox` are full-image pixels.
+        `geometry` is lon, lat (EPSG:4326), with heights in metres above the ellipsoid where the
+        image or its terrain tells them, or pixels without CRS when the image has no georeferencing.
+        ``image_xmin`` to ``image_ymax`` are the box in full-image pixels; `pixels` has the shapes.
 
         Raises
         ------
         RequestError
             When they were not loaded.
         """
+        return feature_table(self._world)
+
+    @cached_property
+    def pixels(self) -> gpd.GeoDataFrame:
+        """The same rows with `geometry` in full-image pixels, without CRS.
+
+        Raises
+        ------
+        RequestError
+            When the features were not loaded.
+        """
+        return pixel_table(self._world)
+
+    @cached_property
+    def tiles(self) -> gpd.GeoDataFrame:
+        """One row a tile: status, reason, number of features, calls, seconds of the answer.
+
+        `geometry` is lon, lat (EPSG:4326), or pixels without CRS.
+
+        Raises
+        ------
+        RequestError
+            When the job was run by a version of daskmr that kept no such table.
+        """
+        if self.tile_content is None:
+            msg = f"tiles: {self.report.job_id} has no table of its tiles; run it again"
+            raise RequestError(msg)
+        return read_tiles(self.tile_content)
+
+    @property
+    def _world(self) -> gpd.GeoDataFrame:
         if self.loaded is None:
             msg = "load: the features were left on disk (load=False)"
             raise RequestError(msg)
@@ -66,7 +103,7 @@ class Result:
         """
         from daskmr.views.plot import plot
 
-        return plot(self.features, self.image, ax)
+        return plot(self.pixels, self.image, ax)
 
     def gallery(self, n: int = 12) -> "Page":
         """Return the n features with the highest scores, and the n with the lowest, as pictures.

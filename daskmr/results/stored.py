@@ -6,19 +6,20 @@ from typing import Any
 
 import fsspec
 import geopandas as gpd
+import shapely
 from pandas.api.types import is_string_dtype
 
+from daskmr.core.features import TEXT
 from daskmr.errors import RequestError
-from daskmr.sinks.geoparquet import PROVENANCE_COLUMNS
+from daskmr.sinks.geoparquet import FILE_COLUMNS
 from daskmr.store import JobFolder
 
-OWN_RESULTS = ("result-", "coverage-")
+OWN_RESULTS = ("result-", "coverage-", "tiles-")
 """How the names of results in the folder of a job begin; others are of its outputs."""
-_NOT_TEXT = ("geometry", "image_geometry", "image_bbox")
 
 
 def stored_features(folder: JobFolder) -> gpd.GeoDataFrame:
-    """Return the features of the last result, as `daskmr.run` returns them.
+    """Return the world table of the last result, as `daskmr.run` makes it.
 
     Raises
     ------
@@ -27,12 +28,20 @@ def stored_features(folder: JobFolder) -> gpd.GeoDataFrame:
     """
     (name,) = [name for name in _manifest(folder)["results"] if name.startswith("result-")][:1]
     with fsspec.open(_url(folder, name), "rb") as file:
-        rows = gpd.read_parquet(file).drop(columns=list(PROVENANCE_COLUMNS))
-    texts = [n for n in rows.columns.drop(list(_NOT_TEXT)) if is_string_dtype(rows[n].dtype)]
-    return rows.astype(dict.fromkeys(texts, "string"))
+        rows = gpd.read_parquet(file).drop(columns=list(FILE_COLUMNS), errors="ignore")
+    flat = gpd.GeoSeries(shapely.from_wkb(rows["image_geometry"].to_numpy()), index=rows.index)
+    rows["image_geometry"] = flat
+    texts = [name for name in rows.columns if is_string_dtype(rows[name].dtype)]
+    return rows.astype(dict.fromkeys(texts, TEXT))
 
 
-def stored_tiles(folder: JobFolder, *, is_placed: bool) -> gpd.GeoDataFrame | None:
+def stored_tile_table(folder: JobFolder) -> bytes | None:
+    """Return the file of the tiles of the last result; None when there is none."""
+    names = [name for name in _manifest(folder)["results"] if name.startswith("tiles-")]
+    return folder.objects.read(names[0]) if names else None
+
+
+def stored_coverage(folder: JobFolder, *, is_placed: bool) -> gpd.GeoDataFrame | None:
     """Return the map of tiles of the last result; None when there is none.
 
     Parameters

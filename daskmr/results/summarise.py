@@ -13,23 +13,30 @@ from daskmr.errors import JobError
 from daskmr.lifecycle.open_job import OpenJob
 from daskmr.results.coverage import CoverageMap
 from daskmr.results.summary import FeatureStatistics, JobSummary, add_parts
+from daskmr.results.tile_table import TileTable
 from daskmr.status import Operation
 
 
 @contextmanager
 def summarise(job: OpenJob) -> Iterator[JobSummary]:
-    """Add up all committed regions, and draw the map of their tiles.
+    """Add up all committed regions, and draw the map and the table of their tiles.
 
-    Yields the summary; its file `coverage` is gone afterwards.
+    Yields the summary; its files `coverage` and `tiles` are gone afterwards.
     """
     folder = job.workspace.folder
     with TemporaryDirectory(prefix="daskmr-") as scratch:
-        coverage = Path(scratch) / "coverage.geojson"
-        summary = JobSummary(job.plan.regions.grid, coverage=coverage)
-        with job.stage(Operation.AGGREGATION), CoverageMap(job.plan, coverage) as coverage_map:
+        coverage, table = Path(scratch) / "coverage.geojson", Path(scratch) / "tiles.parquet"
+        summary = JobSummary(job.plan.regions.grid, coverage=coverage, tiles=table)
+        with (
+            job.stage(Operation.AGGREGATION),
+            CoverageMap(job.plan, coverage) as coverage_map,
+            TileTable(job.plan, table) as tile_table,
+        ):
             coverage_map.add_skipped()
+            tile_table.add_skipped()
             for region, tiles in add_parts(summary, folder.parts, sorted(folder.part_names())):
                 coverage_map.add(region, tiles)
+                tile_table.add(region, tiles)
         yield summary
 
 

@@ -41,6 +41,8 @@ class JobSummary:
     """The tiles."""
     coverage: Path = field(default_factory=Path)
     """The map of the tiles, GeoJSON, where it was drawn."""
+    tiles: Path = field(default_factory=Path)
+    """The table of the tiles, GeoParquet; see `daskmr.results.tile_table`."""
     outcomes: Counter[TileStatus] = field(default_factory=Counter)
     """Tiles by status."""
     reasons: Counter[str] = field(default_factory=Counter)

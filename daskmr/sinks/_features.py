@@ -9,7 +9,8 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
-from daskmr.core.features import dumps
+from daskmr.core.features import IMAGE_BOX, dumps
+from daskmr.core.truncation import EDGE_DISTANCE, MERGED_FROM, TRUNCATED
 from daskmr.sinks.base import Provenance, Rows
 
 _BATCH = 10_000
@@ -27,7 +28,7 @@ _RESERVED = frozenset(
     }
 )
 _QUALITY = frozenset({"truncated", "mergedFrom", "edgeDistance"})
-"""Properties of the quality of each feature, written by `daskmr.core.truncation`."""
+"""Properties of the quality of each feature, of columns of `daskmr.core.truncation`."""
 
 
 def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
@@ -52,25 +53,21 @@ def features(rows: Rows, provenance: Provenance) -> Iterator[str]:
         world = _world(part)
         pixels = _geojson(np.asarray(part["image_geometry"].array, dtype=object))
         tiles = part[["tile_col", "tile_row"]].to_numpy().tolist()
-        names = (
-            "feature_id",
-            "label",
-            "score",
-            "image_bbox",
-            "classes",
-            "properties",
-            "inferred_at",
-        )
-        columns = zip(*(part[name] for name in names), tiles, pixels, *world, strict=True)
+        boxes = part[IMAGE_BOX].to_numpy().tolist()
+        names = ("feature_id", "label", "score", "classes", "properties")
+        columns = zip(
+            *(part[name] for name in names), _moments(part), _quality(part), boxes, tiles, pixels,
+            *world, strict=True,
+        )  # fmt: skip
         for (
-            feature_id, label, score, box, classes, own, moment, tile, image_geometry, geometry,
-            bounds, centre,
+            feature_id, label, score, classes, own, moment, quality, box, tile, image_geometry,
+            geometry, bounds, centre,
         ) in columns:  # fmt: skip
             flat = {"label": label or None, "score": score if math.isfinite(score) else None}
-            merged = {**flat, **json.loads(own), **requested}
+            merged = {**flat, **json.loads(own), **requested, **quality}
             properties = {
                 **{name: value for name, value in merged.items() if name not in _RESERVED},
-                "imageBBox": [float(value) for value in box],
+                "imageBBox": box,
                 "tile": tile,
                 **centre,
                 "inferenceMetadata": {"jobId": provenance.job_id, "inferenceDT": moment},
@@ -89,6 +86,26 @@ def _batches(rows: Rows) -> Iterator[gpd.GeoDataFrame]:
             yield table.iloc[start : start + _BATCH]
 
 
+def _moments(part: gpd.GeoDataFrame) -> list[str | None]:
+    """Return the time of each answer, ISO 8601 in UTC to the second; None for an unknown one."""
+    moments = part["inferred_at"].to_numpy(dtype="datetime64[s]")
+    known = (~np.isnat(moments)).tolist()
+    texts = np.datetime_as_string(moments, unit="s").tolist()
+    return [f"{text}Z" if is_known else None for text, is_known in zip(texts, known, strict=True)]
+
+
+def _quality(part: gpd.GeoDataFrame) -> Iterator[Mapping[str, Any]]:
+    """Yield the quality of each feature; none in a table that was not merged."""
+    if TRUNCATED not in part:
+        yield from ({} for _ in range(len(part)))
+        return
+    columns = (part[name].tolist() for name in (TRUNCATED, MERGED_FROM, EDGE_DISTANCE))
+    for is_cut, origin, gap in zip(*columns, strict=True):
+        merged = {"mergedFrom": json.loads(origin)} if origin else {}
+        distance = {"edgeDistance": gap} if math.isfinite(gap) else {}
+        yield {"truncated": is_cut, **merged, **distance}
+
+
 def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[str, float]]]:
     """Return GeoJSON geometry, ``bbox`` member and centre of each row; null or empty if missing."""
     flat = np.asarray(part.geometry.array, dtype=object)
@@ -99,13 +116,15 @@ def _world(part: gpd.GeoDataFrame) -> tuple[list[str], list[str], list[Mapping[s
     low, high = np.full(len(flat), np.inf), np.full(len(flat), -np.inf)
     np.minimum.at(low, owner, heights)
     np.maximum.at(high, owner, heights)
+    has_z = np.isfinite(low)
     boxes = [
-        f',"bbox":{dumps([w, s, lo, e, n, hi])}' if is_finite else ""
-        for w, s, e, n, lo, hi, is_finite in zip(
+        f',"bbox":{dumps([w, s, lo, e, n, hi] if is_high else [w, s, e, n])}' if is_there else ""
+        for w, s, e, n, lo, hi, is_high, is_there in zip(
             *bounds.T.tolist(),
             low.tolist(),
             high.tolist(),
-            (~np.isnan(bounds[:, 0]) & np.isfinite(low)).tolist(),
+            has_z.tolist(),
+            (~np.isnan(bounds[:, 0])).tolist(),
             strict=True,
         )
     ]
@@ -137,8 +156,10 @@ def _geojson(shapes: Any) -> list[str]:
 
 
 def _heights(flat: Any) -> tuple[Any, Any]:
-    coordinates, owner = shapely.get_coordinates(flat, include_z=True, return_index=True)
-    return np.nan_to_num(coordinates[:, 2]), owner
+    """Return the heights of all vertices that have one, and the rows that these belong to."""
+    high = np.flatnonzero(shapely.has_z(flat))
+    coordinates, owner = shapely.get_coordinates(flat[high], include_z=True, return_index=True)
+    return np.nan_to_num(coordinates[:, 2]), high[owner]
 
 
 def json_text(value: object) -> str:

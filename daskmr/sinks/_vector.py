@@ -2,30 +2,23 @@
 
 import re
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import pyarrow as pa
 import shapely
 
-from daskmr.sinks._features import json_text
-from daskmr.sinks.base import Provenance, Rows
+from daskmr.sinks._columns import arrow_columns
+from daskmr.sinks.base import GeometrySummary, Provenance, Rows
 
 _NOT_WORD = re.compile(r"[^A-Za-z0-9_]+")
-NAMES = {kind.value: kind.name.title() for kind in shapely.GeometryType} | {
-    shapely.GeometryType.LINESTRING.value: "LineString",
-    shapely.GeometryType.MULTIPOINT.value: "MultiPoint",
-    shapely.GeometryType.MULTILINESTRING.value: "MultiLineString",
-    shapely.GeometryType.MULTIPOLYGON.value: "MultiPolygon",
-    shapely.GeometryType.GEOMETRYCOLLECTION.value: "GeometryCollection",
-}
 
 
 def write_vector(rows: Rows, path: Path, provenance: Provenance, *, driver: str) -> None:
-    """Write rows with the pixel geometry as WKT and the pixel box as JSON text.
+    """Write rows with the pixel geometry as WKT.
 
     Parameters
     ----------
@@ -40,77 +33,62 @@ def write_vector(rows: Rows, path: Path, provenance: Provenance, *, driver: str)
     """
     import pyogrio
 
-    geometry = _GeometrySummary.of(rows)
+    geometry = rows.geometry
     first = _arrow_table(next(iter(rows)), provenance)
     schema = first.schema
-    batches = (
-        batch
-        for table in rows
-        for batch in _arrow_table(table, provenance).cast(schema).to_batches()
-    )
+    faults: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for table in rows:
+                yield from _arrow_table(table, provenance).cast(schema).to_batches()
+        except Exception as error:
+            faults.append(error)
+            raise
+
     # FlatGeobuf indexes neither an empty table nor a row without geometry or with an empty one.
     is_unindexed = driver == "FlatGeobuf" and (not geometry.n_rows or geometry.has_gaps)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _naming(faults):
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(schema, batches),
+            pa.RecordBatchReader.from_batches(schema, batches()),
             path,
             layer=_NOT_WORD.sub("_", provenance.job_id) or "features",
             driver=driver,
             geometry_name="geometry",
-            geometry_type=geometry.type_name,
+            geometry_type=_type_name(geometry),
             crs=rows.crs.to_wkt() if rows.crs is not None else None,
             **({"SPATIAL_INDEX": "NO"} if is_unindexed else {}),
         )
 
 
-@dataclass
-class _GeometrySummary:
-    """Properties of all geometries, needed before the first is written."""
+@contextmanager
+def _naming(faults: list[Exception]) -> Iterator[None]:
+    """Raise what stopped the rows, of which GDAL says only that its stream broke off."""
+    try:
+        yield
+    except RuntimeError:
+        if faults:
+            raise faults[0] from None
+        raise
 
-    types: set[int] = field(default_factory=set)
-    n_rows: int = 0
-    has_gaps: bool = False
-    has_heights: bool = False
 
-    @classmethod
-    def of(cls, rows: Rows) -> "_GeometrySummary":
-        summary = cls()
-        for table in rows:
-            flat = table.geometry.to_numpy()
-            shapes = flat[~shapely.is_missing(flat)]
-            summary.has_gaps |= len(shapes) < len(flat) or bool(shapely.is_empty(shapes).any())
-            summary.types |= set(np.unique(shapely.get_type_id(shapes)).tolist())
-            summary.has_heights |= bool(shapely.has_z(shapes).any())
-            summary.n_rows += len(table)
-        return summary
-
-    @property
-    def type_name(self) -> str:
-        """Name of the geometry type in GDAL."""
-        if len(self.types) != 1:
-            return "Unknown"
-        kind = NAMES[next(iter(self.types))]
-        return f"{kind} Z" if self.has_heights else kind
+def _type_name(geometry: GeometrySummary) -> str:
+    """Return the name of the geometry type in GDAL."""
+    if len(geometry.kinds) != 1:
+        return "Unknown"
+    ((name, has_z),) = geometry.kinds
+    return f"{name} Z" if has_z else name
 
 
 def _arrow_table(table: gpd.GeoDataFrame, provenance: Provenance) -> Any:
-    """Return an Arrow table with the geometry as WKB."""
-    plain = table.assign(
-        image_geometry=[shapely.to_wkt(g, rounding_precision=-1) for g in table.image_geometry],
-        image_bbox=[json_text([float(value) for value in box]) for box in table.image_bbox],
-        job_id=provenance.job_id,
-        feature_properties=json_text(list(provenance.feature_properties)),
-        source_metadata=json_text(list(provenance.source_metadata)),
-    )
-    columns: dict[str, Any] = {}
-    for name in plain.columns:
-        if name == "geometry":
-            continue
-        is_text = name in {"image_geometry", "image_bbox"} or plain[name].dtype.kind not in "if"
-        column = pa.array(plain[name])
-        columns[name] = column.cast(pa.large_string()) if is_text else column
-    wkb = pa.array(shapely.to_wkb(plain.geometry.to_numpy(), flavor="iso"), type=pa.binary())
+    """Return an Arrow table with the geometry as WKB, the last of its columns."""
+    columns = arrow_columns(table, provenance, pa.large_string())
+    del columns["geometry"]
+    # 17 digits after the point tell any two coordinates of pixels apart.
+    flat = shapely.to_wkt(table["image_geometry"].to_numpy(), rounding_precision=17)
+    columns["image_geometry"] = pa.array(flat, type=pa.large_string())
+    wkb = pa.array(shapely.to_wkb(table.geometry.to_numpy(), flavor="iso"), type=pa.binary())
     field_of = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "ogc.wkb"})
     fields = [pa.field(name, column.type) for name, column in columns.items()]
     return pa.table([*columns.values(), wkb], schema=pa.schema([*fields, field_of]))

@@ -14,6 +14,7 @@
                    replaced.json    created once: files of an earlier result that this one replaces
                    outbox/*         created once each: status events and their deliveries
                    result-*.parquet the georeferenced features, named by their hash
+                   coverage-*.geojson, tiles-*.parquet   the map and the table of the tiles
                    report.json      created once: the report of the job
                    manifest.json    created once: names and hashes of the results
                    manifests/*.json results of later runs that merged in another way

@@ -23,8 +23,9 @@ from daskmr.core.imagery import ImageInfo
 from daskmr.errors import SinkError
 from daskmr.geolocate import pick
 from daskmr.geolocate.table import to_world
+from daskmr.geolocate.terrain.models import LevelModel
 from daskmr.sinks._whole import write_all
-from daskmr.sinks.base import Provenance, Sink, Whole
+from daskmr.sinks.base import GeometrySummary, Provenance, Sink, Whole
 
 SHAPES = (
     shapely.box(0.1, 0.2, 30.3, 1 / 3),
@@ -39,8 +40,10 @@ OWN = {"own": "ü", "list": [1, None]}
 """Properties that the model answered for each feature of `results`."""
 
 
-def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDataFrame:
-    """Return a result table; with ground coordinates unless *placed* is false."""
+def results(
+    shapes: Sequence[Any] = SHAPES, *, placed: bool = True, height: float | None = None
+) -> gpd.GeoDataFrame:
+    """Return a result table; in pixels unless *placed*, with heights where there is a height."""
     flat = np.array(list(shapes), dtype=object)
     boxes = shapely.bounds(flat).reshape(-1, 4)
     n = len(flat)
@@ -64,6 +67,8 @@ def results(shapes: Sequence[Any] = SHAPES, *, placed: bool = True) -> gpd.GeoDa
         transform=(0.5, 0.0, 583_000.0, 0.0, -0.5, 4_507_000.0) if placed else None,
     )
     model, _ = pick(info)
+    if model is not None and height is not None:
+        model = LevelModel(model=model, height=height)
     return to_world(features.table(flat, boxes, columns), model)
 
 
@@ -82,6 +87,11 @@ class Batches:
         """Of the table."""
         return self.table.crs
 
+    @property
+    def geometry(self) -> GeometrySummary:
+        """Of the table."""
+        return GeometrySummary.of(self.table.geometry)
+
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
         """Return the pieces."""
         places = [0, *self.cuts, len(self.table)]
@@ -98,6 +108,11 @@ class BrokenRows:
     def crs(self) -> Any:
         """Of the table."""
         return self.table.crs
+
+    @property
+    def geometry(self) -> GeometrySummary:
+        """Of the table."""
+        return GeometrySummary.of(self.table.geometry)
 
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
         """Yield the table, then raise."""
@@ -191,12 +206,15 @@ class SinkContract(LossySinkContract):
         raise NotImplementedError
 
     def test_geometry_of_every_type_comes_back_exactly(self, tmp_path: Path) -> None:
-        table = results()
-        again = self.read(self.write(table, tmp_path))
-        assert len(again) == len(table)
-        for actual, expected in zip(again.geometry, table.geometry, strict=True):
-            assert shapely.equals_exact(actual, expected, tolerance=0)
-            assert bool(shapely.has_z(actual)) == self.mixed_heights
+        for height in (None, 12.5):
+            table = results(height=height)
+            path = self.write(table, tmp_path)
+            again = self.read(path)
+            path.unlink()
+            assert len(again) == len(table)
+            for actual, expected in zip(again.geometry, table.geometry, strict=True):
+                assert shapely.equals_exact(actual, expected, tolerance=0)
+                assert bool(shapely.has_z(actual)) == (height is not None and self.mixed_heights)
 
     def test_batches_make_the_file_of_the_whole_table(self, tmp_path: Path) -> None:
         table = results()
@@ -216,9 +234,14 @@ class SinkContract(LossySinkContract):
         assert [json.loads(text) for text in again["properties"]] == [OWN] * len(SHAPES)
 
     def test_one_type_of_geometry_is_kept_as_it_is(self, tmp_path: Path) -> None:
-        again = self.read(self.write(results([shapely.box(0, 0, 1, 1)] * 3), tmp_path))
-        assert set(again.geom_type) == {"Polygon"}
-        assert again.has_z.all()
+        for height in (None, -3.5):
+            path = self.write(results([shapely.box(0, 0, 1, 1)] * 3, height=height), tmp_path)
+            again = self.read(path)
+            path.unlink()
+            assert set(again.geom_type) == {"Polygon"}
+            assert set(again.has_z) == {height is not None}
+            heights = shapely.get_coordinates(again.geometry, include_z=True)[:, 2]
+            assert height is None or set(heights) == {height}
 
     def test_writing_that_fails_leaves_nothing_behind(self, tmp_path: Path) -> None:
         bad = Provenance(job_id="bad", feature_properties=({"value": object()},))

@@ -6,6 +6,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from daskmr.core.features import IMAGE_BOX
 from daskmr.core.grid import Window
 from daskmr.image import Image
 from daskmr.views.overview import data_uri, read_window, to_rgb
@@ -33,11 +34,10 @@ def gallery_block(features: gpd.GeoDataFrame, image: Image, n: int) -> str:
 
 
 def _figures(features: gpd.GeoDataFrame, image: Image) -> str:
+    boxes = features[IMAGE_BOX].to_numpy(dtype=np.float64)
     figures = "".join(
-        _figure(np.asarray(box, dtype=np.float64), str(label), float(score), image=image)
-        for box, label, score in zip(
-            features["image_bbox"], features["label"], features["score"], strict=True
-        )
+        _figure(box, str(label), float(score), image=image)
+        for box, label, score in zip(boxes, features["label"], features["score"], strict=True)
     )
     return f'<div class="gallery">{figures}</div>'
 

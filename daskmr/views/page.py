@@ -103,7 +103,7 @@ def map_block(
 def _feature_layer(features: gpd.GeoDataFrame) -> dict[str, Any]:
     """Return outlines in the plane of the map, with label, score and id of each."""
     is_placed = features.crs is not None
-    shapes = features.geometry if is_placed else features.image_geometry
+    shapes = features.geometry
     score = np.nan_to_num(features["score"].to_numpy(dtype=np.float64))
     is_drawn = ~shapely.is_missing(shapes.to_numpy()) & ~shapely.is_empty(shapes.to_numpy())
     best = np.flatnonzero(is_drawn)[np.argsort(-score[is_drawn], kind="stable")][:MAX_FEATURES]

@@ -11,13 +11,13 @@ from daskmr.image import Image
 from daskmr.views.overview import overview
 
 
-def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any:
+def plot(pixels: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any:
     """Plot outlines over the image, in full-image pixels, with a colour for each class.
 
     Parameters
     ----------
-    features
-        World table of a result.
+    pixels
+        The features with geometry in full-image pixels, and their labels.
     image
         The image; None draws outlines alone.
     ax
@@ -43,13 +43,13 @@ def plot(features: gpd.GeoDataFrame, image: Image | None, ax: Any = None) -> Any
     picture = overview(image, None) if image is not None else None
     if image is not None and picture is not None:
         ax.imshow(picture.pixels, extent=(0, image.info.width, image.info.height, 0))
-    flat = features["image_geometry"].to_numpy()
-    labels = features["label"].astype(str).to_numpy()
+    flat = pixels.geometry.to_numpy()
+    labels = pixels["label"].astype(str).to_numpy()
     for i, label in enumerate(np.unique(labels)):
         outlines = [shapely.get_coordinates(shape) for shape in flat[labels == label]]
         lines = LineCollection(outlines, colors=f"C{(i + 1) % 10}", label=label or "(no class)")
         ax.add_collection(lines)
-    if len(features):
+    if len(pixels):
         ax.legend(loc="upper right")
     if picture is None:
         ax.autoscale_view()

@@ -39,8 +39,10 @@ _LOOK_S = 0.25
 class TileLedger(Protocol):
     """Receives the outcome of each tile."""
 
-    def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
-        """Record that a tile succeeded after *attempts* calls."""
+    def answered(
+        self, tile: Tile, detections: Detections, attempts: int, *, seconds: float
+    ) -> None:
+        """Record that a tile succeeded after *attempts* calls, the last of so many seconds."""
 
     def failed(self, tile: Tile, error: DaskmrError, attempts: int) -> None:
         """Record that a tile failed after *attempts* calls."""
@@ -90,7 +92,8 @@ class LocalCalls:
         batch, self._batch = self._batch, []
         started = perf_counter()
         answers = self._infer([pixels for _, pixels in batch])
-        self.watch.add("infer", perf_counter() - started)
+        seconds = perf_counter() - started
+        self.watch.add("infer", seconds)
         for (tile, _), answer in zip(batch, answers, strict=True):
             if isinstance(answer, EndpointError):
                 self.ledger.failed(tile, answer, 1)
@@ -104,7 +107,7 @@ class LocalCalls:
                 continue
             finally:
                 self.watch.add("decode", perf_counter() - started)
-            self.ledger.answered(tile, detections, 1)
+            self.ledger.answered(tile, detections, 1, seconds=seconds)
 
     def _infer(self, tiles: list[Pixels]) -> Sequence[Any]:
         model: Any = self.call.model
@@ -253,7 +256,7 @@ class RemoteCalls:
             except BadResponseError as error:  # asked again, it would answer the same
                 self.ledger.failed(tile, error, pending.attempts)
             else:
-                self.ledger.answered(tile, detections, pending.attempts)
+                self.ledger.answered(tile, detections, pending.attempts, seconds=reply.seconds)
 
     def _refused(self, pending: _Pending, error: EndpointError) -> None:
         """Call again, split a failed batch into single tiles, or let the tiles fail."""

@@ -155,7 +155,9 @@ class _Ledger:
         self.sightings: list[Sighting] = []
         self.n_pixels = 0
 
-    def answered(self, tile: Tile, detections: Detections, attempts: int) -> None:
+    def answered(
+        self, tile: Tile, detections: Detections, attempts: int, *, seconds: float
+    ) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self.sightings.append(Sighting(tile=tile.window, inferred_at=now, detections=detections))
         self._end(
@@ -167,6 +169,7 @@ class _Ledger:
                 dropped=detections.dropped,
                 message=detections.example,
                 attempts=attempts,
+                seconds=round(seconds, 6),
                 symptoms=symptoms(detections, tile.window.size, has_names=self.has_names),
             ),
             tile,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from daskmr.core.features import IMAGE_BOX
 from tests.chaos.faults import REFUSED, TILE, Box
 from tests.chaos.server import Call
 from tests.chaos.snapshot import Stored
@@ -247,6 +248,6 @@ def published(stored: Stored) -> list[Feature]:
     """Return the features of a GeoParquet result."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(io.BytesIO(stored.content), columns=["label", "image_bbox"])
-    labels, found = (table.column(name).to_pylist() for name in ("label", "image_bbox"))
-    return [(label, tuple(box)) for label, box in zip(labels, found, strict=True)]
+    table = pq.read_table(io.BytesIO(stored.content), columns=["label", *IMAGE_BOX])
+    labels, *sides = (table.column(name).to_pylist() for name in ("label", *IMAGE_BOX))
+    return list(zip(labels, zip(*sides, strict=True), strict=True))

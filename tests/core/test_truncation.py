@@ -1,7 +1,5 @@
 """Features that the edge of a tile has cut: edges between tiles count, not those of the image."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from daskmr.core.arrays import Mask
 from daskmr.core.boxes import polygons
-from daskmr.core.features import COLUMNS, table
+from daskmr.core.features import COLUMNS, TEXT, table
 from daskmr.core.grid import Size, TileGrid, Window
 from daskmr.core.truncation import (
     BOTTOM,
@@ -95,7 +93,7 @@ def test_the_distance_is_that_to_the_nearest_edge_that_could_cut() -> None:
     assert distances(alone, np.array([[1.0, 2, 3, 4]]), rows=at, cols=at).tolist() == [np.inf]
 
 
-def test_a_merged_table_tells_of_its_features_in_their_properties() -> None:
+def test_a_merged_table_has_columns_of_the_quality_of_its_features() -> None:
     found = np.array([[90.0, 10, 100, 20], [10, 10, 20, 20]])
     rows = table(polygons(found), found, {"properties": ['{"truncated":"maybe","n":1}', "{}"]})
     rows = flag_cuts(rows, GRID, None)
@@ -104,16 +102,12 @@ def test_a_merged_table_tells_of_its_features_in_their_properties() -> None:
     rows[MERGED_FROM] = ['{"count":2,"tiles":[[0,0],[100,0]]}', ""]
     assert is_joined(rows).tolist() == [True, False]
     after = add_quality(rows, GRID, None)
-    assert after.columns.tolist() == [*COLUMNS, "geometry"]
-    assert after.dtypes.drop("geometry").to_dict() == dict(COLUMNS)
-    first, second = map(json.loads, after["properties"])
-    assert first == {
-        "n": 1,
-        "truncated": True,
-        "mergedFrom": {"count": 2, "tiles": [[0, 0], [100, 0]]},
-        "edgeDistance": 0.0,
-    }
-    assert second == {"truncated": False, "edgeDistance": 80.0}
+    quality = {"truncated": np.bool_, "edge_distance": np.float64, MERGED_FROM: TEXT}
+    assert after.dtypes.drop("geometry").to_dict() == {**COLUMNS, **quality}
+    assert after["properties"].equals(rows["properties"])
+    assert after["truncated"].tolist() == [True, False]
+    assert after["edge_distance"].tolist() == [0.0, 80.0]
+    assert after[MERGED_FROM].tolist() == ['{"count":2,"tiles":[[0,0],[100,0]]}', ""]
     assert CUT in rows
 
 
@@ -121,4 +115,5 @@ def test_a_table_that_does_not_tell_of_cuts_has_none() -> None:
     found = np.array([[90.0, 10, 100, 20]])
     rows = table(polygons(found), found, {})
     assert cuts(rows).tolist() == [0]
-    assert json.loads(add_quality(rows, GRID, None)["properties"][0])["truncated"] is False
+    after = add_quality(rows, GRID, None)
+    assert (after["truncated"].tolist(), after[MERGED_FROM].tolist()) == ([False], [""])

@@ -326,8 +326,8 @@ def test_an_endpoint_of_another_kind_answers(scene: str, tmp_path: Path, client:
     (tmp_path / "answer.json").write_text(ANSWER)
     instance = build("endpoint", "FolderEndpoint", endpoint=str(tmp_path))
     for model in (instance, f"folder://{tmp_path}"):
-        features = daskmr.run(scene, model, client=client, tile_size=64, overlap=0).features
-        assert [shape.bounds for shape in features.image_geometry] == [(1, 2, 5, 6)]
+        pixels = daskmr.run(scene, model, client=client, tile_size=64, overlap=0).pixels
+        assert [shape.bounds for shape in pixels.geometry] == [(1, 2, 5, 6)]
     with pytest.raises(UnreachableError, match="no such folder"):
         daskmr.run(scene, f"{model}/nowhere", client=client, tile_size=64, overlap=0)
 
@@ -402,5 +402,5 @@ def test_an_array_of_xarray_runs_like_a_file(tmp_path: Path, client: Any) -> Non
     result = build(
         "any_array", "find_green", path=str(path), tile_size=64, overlap=0, client=client
     )
-    assert [shape.bounds for shape in result.features.image_geometry] == [(30, 10, 50, 20)]
-    assert shapely.get_coordinate_dimension(result.features.geometry.iloc[0]) == 3
+    assert [shape.bounds for shape in result.pixels.geometry] == [(30, 10, 50, 20)]
+    assert shapely.get_coordinate_dimension(result.features.geometry.iloc[0]) == 2

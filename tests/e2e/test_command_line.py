@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from daskmr.cli import cli
+from daskmr.core.features import IMAGE_BOX
 from daskmr.dispatch import cluster
 from daskmr.models.server import running
 from daskmr.testing.images import write_image
@@ -67,7 +68,7 @@ def test_run_writes_results_named_by_the_job(command: Any, image: Path, tmp_path
         assert len(table) == 15
         assert table.crs.to_epsg() in {4326, 4979}
     table = gpd.read_parquet(out / "first.parquet")
-    assert table.image_bbox.iloc[0].tolist() == [204.8, 102.4, 307.2, 153.6]
+    assert table[IMAGE_BOX].iloc[0].tolist() == [204.8, 102.4, 307.2, 153.6]
     collection = json.loads((out / "first.geojson").read_text())
     properties = collection["features"][0]["properties"]
     assert properties["inferenceMetadata"]["jobId"] == "first"
@@ -98,7 +99,7 @@ def test_a_function_of_the_user_is_a_model(command: Any, image: Path, tmp_path: 
     answer(command("run", image, "-m", "mine:boxes", "-s", "local", *options), 0)
     table = gpd.read_parquet(tmp_path / "out" / "mine.parquet")
     origins = table[["tile_col", "tile_row"]].to_numpy()
-    boxes = np.stack(table.image_bbox.to_list())
+    boxes = table[IMAGE_BOX].to_numpy()
     assert np.array_equal(boxes[:, :2] - origins, np.full((6, 2), [1.0, 2.0]))
 
 

@@ -83,7 +83,7 @@ def test_features_outside_the_area_are_left_out_when_asked(scene: str, client: A
     area = gpd.GeoSeries([shapely.box(x + 1, y - 15, x + 8, y - 1)], crs=UTM)
     two = {"tile_size": 32, "overlap": 0, "client": client, "roi": area}
     kept = daskmr.run(scene, corners, roi_only=True, **two)
-    assert [shape.centroid.x for shape in kept.features.image_geometry] == [4]
+    assert [shape.centroid.x for shape in kept.pixels.geometry] == [4]
     assert kept.report.dropped == {"OUTSIDE_ROI": 1}
     assert len(daskmr.run(scene, corners, **two).features) == 2
     with pytest.raises(RequestError, match="roi_only: there is no roi"):

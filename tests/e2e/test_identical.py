@@ -40,7 +40,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def facts(features: Any) -> Any:
     """A result without the moment of its making, in its own order."""
     found = {name: list(features[name]) for name in features.columns if name != "inferred_at"}
-    found["image_bbox"] = [tuple(box) for box in found["image_bbox"]]
     return {
         name: [value.wkb if hasattr(value, "wkb") else value for value in values]
         for name, values in found.items()

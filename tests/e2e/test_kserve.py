@@ -59,5 +59,5 @@ def test_a_detector_behind_v2_finds_what_is_there(
         )  # fmt: skip
     assert result.report.outcomes == {"SUCCEEDED": 4}
     (row,) = result.features.itertuples()
-    assert row.image_bbox.tolist() == [100, 70, 110, 80]
+    assert row.image_bbox == (100, 70, 110, 80)
     assert row.score == 0.75

@@ -28,9 +28,9 @@ def facts(result: Any) -> tuple[object, ...]:
     table = result.features
     return (
         table[TIMELESS].to_dict("list"),
-        [tuple(box) for box in table.image_bbox],
+        table.image_bbox.tolist(),
         table.geometry.to_wkb().tolist(),
-        table.image_geometry.to_wkb().tolist(),
+        result.pixels.geometry.to_wkb().tolist(),
         result.report.outcomes,
     )
 

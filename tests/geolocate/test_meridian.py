@@ -41,7 +41,7 @@ def test_a_box_across_the_antimeridian_is_two() -> None:
     west, east = sorted(crossing.geoms, key=lambda part: part.bounds[0])
     assert west.bounds == pytest.approx((-180.0, 0.9, -179.8, 1.0))
     assert east.bounds == pytest.approx((179.9, 0.9, 180.0, 1.0))
-    assert crossing.has_z
+    assert not crossing.has_z
     assert all(part.exterior.is_ccw for part in crossing.geoms)
     assert plain.geom_type == "Polygon"
     assert world.center_longitude[0] == pytest.approx(-179.95)

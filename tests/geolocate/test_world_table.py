@@ -4,6 +4,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from daskmr.core import features as table
 from daskmr.geolocate.affine import AffineModel
 from daskmr.geolocate.base import SensorModel
 from daskmr.geolocate.table import to_world
+from daskmr.geolocate.terrain.models import LevelModel
 
 MODEL = AffineModel(transform=(3e-6, 0.0, 5.4, 0.0, -2e-6, 50.0), crs="EPSG:4326")
 COLUMNS = [
@@ -22,7 +24,7 @@ COLUMNS = [
     "score",
     "geometry",
     "image_geometry",
-    "image_bbox",
+    *table.IMAGE_BOX,
     "center_longitude",
     "center_latitude",
     "tile_row",
@@ -65,7 +67,8 @@ def test_the_columns_are_the_same_with_and_without_a_model_or_rows(
     assert (world.crs == "EPSG:4326") if model else (world.crs is None)
     kinds = {name: str(kind) for name, kind in world.dtypes.items()}
     assert kinds["geometry"] == kinds["image_geometry"] == "geometry"
-    assert kinds["image_bbox"] == "object"
+    assert {kinds[side] for side in table.IMAGE_BOX} == {"float64"}
+    assert kinds["inferred_at"] == "datetime64[ms, UTC]"
     assert kinds["score"] == kinds["center_longitude"] == kinds["center_latitude"] == "float64"
     assert kinds["tile_row"] == kinds["tile_col"] == "int64"
 
@@ -73,9 +76,10 @@ def test_the_columns_are_the_same_with_and_without_a_model_or_rows(
 def test_the_other_columns_keep_their_values_and_types() -> None:
     features = pixels([shapely.Point(1, 2), shapely.Point(3, 4)])
     world = to_world(features, MODEL)
-    for name in ["feature_id", "label", "score", "tile_row", "inferred_at", "properties"]:
+    for name in ["feature_id", "label", "score", "tile_row", "properties"]:
         assert world[name].equals(features[name])
         assert world[name].dtype == features[name].dtype
+    assert world["inferred_at"].tolist() == [pd.Timestamp("2026-01-01T00:00:00Z")] * 2
 
 
 def test_the_index_is_kept() -> None:
@@ -88,11 +92,11 @@ def test_the_index_is_kept() -> None:
 
 def test_a_box_becomes_the_polygon_of_its_corners() -> None:
     world = to_world(pixels([shapely.box(450, 480, 550, 520)]), MODEL)
-    corners = shapely.get_coordinates(world.geometry.iloc[0], include_z=True)
+    corners = shapely.get_coordinates(world.geometry.iloc[0])
     expected = {(5.40135, 49.99896), (5.40165, 49.99896), (5.40165, 49.99904), (5.40135, 49.99904)}
-    assert {(round(x, 9), round(y, 9)) for x, y, _ in corners} == expected
-    assert (corners[:, 2] == 0).all()
-    np.testing.assert_array_equal(world.image_bbox.iloc[0], [450.0, 480.0, 550.0, 520.0])
+    assert {(round(x, 9), round(y, 9)) for x, y in corners} == expected
+    assert not world.has_z.any()
+    assert world[table.IMAGE_BOX].iloc[0].tolist() == [450.0, 480.0, 550.0, 520.0]
     assert world.center_longitude.iloc[0] == pytest.approx(5.4015, abs=1e-12)
     assert world.center_latitude.iloc[0] == pytest.approx(49.999, abs=1e-12)
 
@@ -100,13 +104,12 @@ def test_a_box_becomes_the_polygon_of_its_corners() -> None:
 def test_nothing_is_rounded() -> None:
     world = to_world(pixels([shapely.Point(500.123456789, 500)]), MODEL)
     point = world.geometry.iloc[0]
-    assert (point.x, point.y, point.z) == pytest.approx((5.401500370370367, 49.999, 0), abs=1e-14)
+    assert (point.x, point.y) == pytest.approx((5.401500370370367, 49.999), abs=1e-14)
 
 
 def test_the_box_of_the_model_is_kept_beside_a_point() -> None:
     world = to_world(pixels([shapely.Point(500, 500)], [[450, 480, 550, 520]]), MODEL)
-    np.testing.assert_array_equal(world.image_bbox.iloc[0], [450.0, 480.0, 550.0, 520.0])
-    assert world.image_bbox.iloc[0].dtype == np.float64
+    assert world[table.IMAGE_BOX].iloc[0].tolist() == [450.0, 480.0, 550.0, 520.0]
     assert world.geometry.iloc[0].geom_type == "Point"
 
 
@@ -116,7 +119,7 @@ def test_a_box_and_an_outline_of_a_tile_each_have_their_own_place() -> None:
     box = [x0 + 0.4 * tile, y0 + 0.4 * tile, x0 + 0.6 * tile, y0 + 0.6 * tile]
     outline = shapely.Point(x0 + 281.6, y0 + 281.6).buffer(60, quad_segs=4)
     world = to_world(pixels([outline], [box]), MODEL)
-    np.testing.assert_allclose(world.image_bbox.iloc[0], [1228.8, 716.8, 1331.2, 819.2])
+    np.testing.assert_allclose(world[table.IMAGE_BOX].iloc[0], [1228.8, 716.8, 1331.2, 819.2])
     assert world.center_longitude.iloc[0] == pytest.approx(5.4 + 3e-6 * 1305.6, abs=1e-12)
     assert world.center_latitude.iloc[0] == pytest.approx(50 - 2e-6 * 793.6, abs=1e-12)
 
@@ -143,14 +146,17 @@ HOLED = shapely.Polygon(
 def test_every_kind_of_geometry_keeps_its_structure(shape: BaseGeometry) -> None:
     placed = to_world(pixels([shape]), MODEL).geometry.iloc[0]
     assert placed.geom_type == shape.geom_type
-    assert placed.has_z
+    assert not placed.has_z  # nothing tells how high the ground is
+    level = LevelModel(model=MODEL, height=-12.5)
+    high = to_world(pixels([shape]), level).geometry.iloc[0]
+    assert (shapely.get_coordinates(high, include_z=True)[:, 2] == -12.5).all()
+    assert shapely.equals_exact(shapely.force_2d(high), placed, tolerance=0)
 
     def back(points: Any) -> Any:
         return np.rint((points - [5.4, 50.0]) / [3e-6, -2e-6])
 
-    returned = shapely.transform(shapely.force_2d(placed), back)
+    returned = shapely.transform(placed, back)
     assert shapely.equals_exact(returned, shapely.force_2d(shape), tolerance=0)
-    assert (shapely.get_coordinates(placed, include_z=True)[:, 2] == 0).all()
 
 
 def test_without_a_model_everything_stays_in_pixels() -> None:
@@ -207,6 +213,6 @@ def test_every_vertex_goes_through_the_model(shapes: list[list[tuple[float, floa
     model = AffineModel(transform=(0.4, 0.3, 600_000.0, 0.3, -0.4, 5_000_000.0), crs="EPSG:32631")
     world = to_world(pixels([shapely.Polygon(shape) for shape in shapes]), model)
     for shape, placed in zip(shapes, world.geometry, strict=True):
-        one_by_one = [model.to_world(np.array([point]))[0] for point in [*shape, shape[0]]]
-        found = shapely.get_coordinates(placed, include_z=True)
+        one_by_one = [model.to_world(np.array([point]))[0, :2] for point in [*shape, shape[0]]]
+        found = shapely.get_coordinates(placed)
         np.testing.assert_array_equal(found, one_by_one)
