@@ -147,7 +147,7 @@ def seen(
         Of all objects.
     """
     tiles = grid.boxes()
-    windows = shapely.box(*tiles.T)
+    windows: Any = shapely.box(*tiles.T)
     tile, number = shapely.STRtree(objects).query(windows, predicate="intersects")
     visible = shapely.intersection(objects[number], windows[tile])
     share = shapely.area(visible) / shapely.area(objects[number])

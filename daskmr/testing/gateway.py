@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from daskmr.testing.servers import listening
+
 MAX_BYTES = 25 * 2**20
 """Largest payload that the runtime takes."""
 _FRESH_S = 1.0
@@ -299,15 +301,9 @@ async def _listening(gateway: Gateway) -> AsyncIterator[None]:
     app = web.Application(client_max_size=2**28)
     app.router.add_post("/endpoints/{name}/invocations", gateway.invoke)
     app.router.add_post("/endpoints/{name}/async-invocations", gateway.invoke_later)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with listening(app) as gateway.url:
         yield
         await asyncio.gather(*gateway._tasks, return_exceptions=True)  # noqa: SLF001 - our own
-    finally:
-        await runner.cleanup()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from weakref import WeakSet
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import Any
 
 from aiohttp import web
 
@@ -29,8 +30,6 @@ class Served:
     """Most requests in flight at once."""
     in_flight: int = 0
     """Requests in flight now."""
-    transports: "WeakSet[asyncio.Transport]" = field(default_factory=WeakSet, repr=False)
-    """Connections that carried a request, or the begin of one."""
 
 
 @contextmanager
@@ -40,21 +39,63 @@ def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    runner = asyncio.run_coroutine_threadsafe(_start(handler, server, tls), loop).result(30)
+    listener = listening(_application(handler, server), tls=tls)
+    base = asyncio.run_coroutine_threadsafe(listener.__aenter__(), loop).result(30)
+    server.url = f"{base}/invocations"
     try:
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(runner, server), loop).result(30)
+        ending = listener.__aexit__(None, None, None)
+        asyncio.run_coroutine_threadsafe(ending, loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
 
 
-async def _start(handler: Handler, server: Served, tls: ssl.SSLContext | None) -> web.AppRunner:
+@asynccontextmanager
+async def listening(
+    app: web.Application, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """Yield the base URL of a server on a free port of loopback.
+
+    It ends with the block, with its running handlers and all connections, also those just accepted.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    loop, make = asyncio.get_running_loop(), runner.server
+    connections: list[Any] = []
+
+    def accept() -> asyncio.BaseProtocol:
+        connections.append(make() if make else None)
+        return connections[-1]  # type: ignore[no-any-return]
+
+    listener = await loop.create_server(accept, "127.0.0.1", 0, ssl=tls)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    finally:
+        # asyncio forgets an accepted connection whose task begins after the server's end.
+        for each in listener.sockets:
+            loop.remove_reader(each.fileno())
+        while any(map(_is_accepting, asyncio.all_tasks())):
+            await asyncio.sleep(0)
+        listener.close()
+        await runner.cleanup()
+        for connection in connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0.01)  # closing happens in a turn of the loop after the one that asks
+
+
+def _is_accepting(task: "asyncio.Task[Any]") -> bool:
+    """Return whether a task has not begun, as that of a connection just accepted."""
+    coroutine: Any = task.get_coro()
+    return getcoroutinestate(coroutine) == CORO_CREATED
+
+
+def _application(handler: Handler, server: Served) -> web.Application:
     async def answer(request: web.Request) -> web.StreamResponse:
         number = len(server.requests)
-        if request.transport is not None:
-            server.transports.add(request.transport)
         server.requests.append((dict(request.headers), await request.read()))
         server.in_flight += 1
         server.widest = max(server.widest, server.in_flight)
@@ -65,27 +106,7 @@ async def _start(handler: Handler, server: Served, tls: ssl.SSLContext | None) -
 
     app = web.Application(client_max_size=2**28)
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    scheme = "https" if tls else "http"
-    server.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/invocations"
-    return runner
-
-
-async def _stop(runner: web.AppRunner, server: Served) -> None:
-    """End the server, its running handlers and all connections, also those just accepted."""
-    accepting = runner.server
-    await runner.cleanup()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    late = [each.transport for each in accepting.connections] if accepting else []
-    for transport in [*server.transports, *late]:
-        if transport is not None:
-            transport.abort()
-    await asyncio.sleep(0.01)  # closing happens in a turn of the loop after the one that asks
+    return app
 
 
 def saying(*answers: bytes | int | tuple[int, dict[str, str]]) -> Handler:

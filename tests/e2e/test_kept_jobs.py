@@ -322,7 +322,7 @@ def test_a_scheduler_that_dies_is_waited_for_and_the_job_goes_on(
     assert "scheduler lost" in [event["event"] for event in job.events()]
 
 
-@pytest.mark.worker_errors("CancelledError", "caused the cluster to lose")
+@pytest.mark.worker_errors("CancelledError", "caused the cluster to lose", "failed during get data")
 def test_a_scheduler_of_our_own_that_dies_is_replaced(
     scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
