@@ -22,6 +22,8 @@ __all__ = ["FORMATS", "Image", "Plan", "Result", "open_image", "plan", "run"]
 FORMATS = ("geojson", "parquet")
 """Formats written when none are asked for."""
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+_GOES_ON = "the same call goes on where this one was"
+_IS_GONE = "nothing of this job is kept; with out= or store= the same call goes on where it was"
 
 
 def plan(  # noqa: PLR0913 - every option, for editors, type checkers and help()
@@ -312,4 +314,8 @@ def run(  # noqa: PLR0913 - every option, for editors, type checkers and help()
         retry_failed=retry_failed,
         load=load and call.execution.get("load", True),
     )
-    return run_plan(call.plan, execution)
+    try:
+        return run_plan(call.plan, execution)
+    except KeyboardInterrupt as error:
+        error.add_note(_GOES_ON if execution.store else _IS_GONE)
+        raise

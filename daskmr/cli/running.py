@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -166,11 +164,13 @@ def run_command(
 
 def _run_to_stdout(job: Mapping[str, Any], *, as_json: bool) -> int:
     """Run one job, write its features to stdout as GeoJSON lines, and return its exit status."""
-    with TemporaryDirectory(prefix="daskmr-") as folder:
+    from daskmr.store.scratch import scratch_folder
+
+    with scratch_folder() as folder:
         status = run_job(
-            {**job, "out": folder, "formats": ("geojsonseq",)}, as_json=as_json, to_stderr=True
+            {**job, "out": str(folder), "formats": ("geojsonseq",)}, as_json=as_json, to_stderr=True
         )
-        for path in sorted(Path(folder).glob("*.geojsonl")):
+        for path in sorted(folder.glob("*.geojsonl")):
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.flush()

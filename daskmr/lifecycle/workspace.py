@@ -1,8 +1,6 @@
 """Folder of a running job: its own in a store, or one for this run alone."""
 
 import logging
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from daskmr.planning.plan import Plan
 from daskmr.store import JobFolder
 from daskmr.store.jobs import REPLACED
 from daskmr.store.lease import Lease
+from daskmr.store.scratch import scratch_folder
 from daskmr.worker.cancellation import CANCELED, TAKEN_OVER
 
 log = logging.getLogger(__name__)
@@ -110,11 +109,8 @@ def workspace(plan: Plan, execution: Execution, *, has_own_workers: bool) -> Ite
         finally:
             folder.objects.remove()
         return
-    scratch = Path(tempfile.mkdtemp(prefix="daskmr-"))
-    try:
+    with scratch_folder() as scratch:
         yield Workspace(folder=JobFolder(url=str(scratch / name)))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _begun(plan: Plan, execution: Execution) -> JobFolder | None:

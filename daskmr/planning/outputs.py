@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 from daskmr import aws
@@ -24,6 +23,7 @@ from daskmr.errors import (
 from daskmr.sinks import STREAMS, sink, upload, write, write_error
 from daskmr.sinks.base import Provenance, Rows, Stream
 from daskmr.store.object_store import object_store
+from daskmr.store.scratch import scratch_folder
 
 _CHUNK = 2**20
 T = TypeVar("T")
@@ -111,8 +111,8 @@ class Output:
             outputs.append(object_store(self.url).put(map_name, coverage))
             files = {Path(path).name: digest(Path(path)) for path in outputs}
             return Delivery(to=self.name, is_done=True, outputs=outputs, files=files)
-        with TemporaryDirectory(prefix="daskmr-") as scratch:
-            made = write(rows, scratch, self.formats, provenance=provenance)
+        with scratch_folder() as scratch:
+            made = write(rows, str(scratch), self.formats, provenance=provenance)
             local = {Path(path).name: Path(path) for path in made} | {map_name: coverage}
             files = {name: digest(path) for name, path in local.items()}
             outputs = [self._put(path, name) for name, path in local.items()]

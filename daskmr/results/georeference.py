@@ -7,10 +7,8 @@ about as many features as any other, and each bucket is put in order and placed 
 itself.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +28,7 @@ from daskmr.results.property_columns import PropertyColumns
 from daskmr.results.summary import FeatureStatistics, JobSummary
 from daskmr.sinks.base import GeometrySummary
 from daskmr.status import Operation
+from daskmr.store.scratch import scratch_folder, writing_scratch
 
 BATCH = 20_000
 """Features of a bucket, but for the end of its last tile."""
@@ -61,6 +60,7 @@ class Spool:
     """Of the merged features; see `georeference`."""
     geometry: GeometrySummary = field(default_factory=GeometrySummary)
     """Of all batches."""
+    _stack: ExitStack = field(default_factory=ExitStack)
     _folder: Path = field(init=False)
     _ranks: NDArray[np.int64] = field(init=False)
     _starts: NDArray[np.int64] = field(init=False)
@@ -70,7 +70,7 @@ class Spool:
     _properties: PropertyColumns = field(default_factory=PropertyColumns)
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="daskmr-"))
+        self._folder = self._stack.enter_context(scratch_folder())
         self._ranks = curve(self.counts.shape)
         counts = np.zeros(self.counts.size, dtype=np.int64)
         counts[self._ranks.ravel()] = self.counts.ravel()
@@ -79,28 +79,41 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stack.close()
 
     def __iter__(self) -> Iterator[gpd.GeoDataFrame]:
         return (self._properties.join(gpd.read_parquet(path)) for path in self._batches)
 
     def add(self, table: gpd.GeoDataFrame) -> None:
-        """Add a table in pixels, small or large."""
+        """Add a table in pixels, small or large.
+
+        Raises
+        ------
+        StoreError
+            When the disk of temporary files is full.
+        """
         if len(table):
             self._waiting.append(table)
         if sum(map(len, self._waiting)) >= _WAITING:
             self._deal()
 
     def close(self) -> None:
-        """Finish the batches; there is at least one."""
+        """Finish the batches; there is at least one.
+
+        Raises
+        ------
+        StoreError
+            When the disk of temporary files is full.
+        """
         self._deal()
-        for bucket in sorted(self._pieces):
-            pieces = [gpd.read_parquet(path) for path in self._pieces[bucket]]
-            self._place(_joined(pieces))
-            for path in self._pieces[bucket]:
-                path.unlink()
-        if not self._batches:
-            self._place(add_quality(empty(), self.grid, None))
+        with writing_scratch(self._folder):
+            for bucket in sorted(self._pieces):
+                pieces = [gpd.read_parquet(path) for path in self._pieces[bucket]]
+                self._place(_joined(pieces))
+                for path in self._pieces[bucket]:
+                    path.unlink()
+            if not self._batches:
+                self._place(add_quality(empty(), self.grid, None))
 
     def whole(self) -> gpd.GeoDataFrame:
         """Return all rows in memory."""
@@ -117,7 +130,8 @@ class Spool:
         for bucket in np.unique(buckets).tolist():
             pieces = self._pieces.setdefault(bucket, [])
             pieces.append(self._folder / f"piece-{bucket:06d}-{len(pieces):04d}.parquet")
-            table[buckets == bucket].to_parquet(pieces[-1], compression="lz4", index=False)
+            with writing_scratch(self._folder):
+                table[buckets == bucket].to_parquet(pieces[-1], compression="lz4", index=False)
 
     def _rank(self, table: gpd.GeoDataFrame) -> NDArray[np.int64]:
         """Return the place of each row's tile along the curve."""

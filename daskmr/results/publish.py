@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from daskmr.sinks import write
 from daskmr.sinks.base import Provenance, Rows
 from daskmr.status import Operation
 from daskmr.store import JobFolder
+from daskmr.store.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ def write_results(
     """
     results: dict[str, dict[str, Any]] = {}
     if folder is not None:
-        with tempfile.TemporaryDirectory(prefix="daskmr-") as scratch:
-            (path,) = write(rows, scratch, ["parquet"], provenance=provenance)
+        with scratch_folder() as scratch:
+            (path,) = write(rows, str(scratch), ["parquet"], provenance=provenance)
             entry = digest(Path(path))
             results[folder.add_result(Path(path), entry["sha256"])] = entry
         for file, kind in ((coverage, "coverage"), (tiles, "tiles")):

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from daskmr.core.report import JobReport, JobStatus, TileStatus
 from daskmr.errors import JobError
@@ -15,6 +13,7 @@ from daskmr.results.coverage import CoverageMap
 from daskmr.results.summary import FeatureStatistics, JobSummary, add_parts
 from daskmr.results.tile_table import TileTable
 from daskmr.status import Operation
+from daskmr.store.scratch import scratch_folder, writing_scratch
 
 
 @contextmanager
@@ -24,11 +23,12 @@ def summarise(job: OpenJob) -> Iterator[JobSummary]:
     Yields the summary; its files `coverage` and `tiles` are gone afterwards.
     """
     folder = job.workspace.folder
-    with TemporaryDirectory(prefix="daskmr-") as scratch:
-        coverage, table = Path(scratch) / "coverage.geojson", Path(scratch) / "tiles.parquet"
+    with scratch_folder() as scratch:
+        coverage, table = scratch / "coverage.geojson", scratch / "tiles.parquet"
         summary = JobSummary(job.plan.regions.grid, coverage=coverage, tiles=table)
         with (
             job.stage(Operation.AGGREGATION),
+            writing_scratch(scratch),
             CoverageMap(job.plan, coverage) as coverage_map,
             TileTable(job.plan, table) as tile_table,
         ):

@@ -1,7 +1,8 @@
 """The job store: a folder or bucket that all workers reach, in which each name is written once.
 
 `object_store` writes names, `lease` gives a job to one driver, `parts` holds the features of
-regions, and `jobs` puts the three together as the folder of one job.
+regions, and `jobs` puts the three together as the folder of one job. `scratch` is for temporary
+files of the driver.
 """
 
 from daskmr.store.jobs import JobFolder, jobs
