@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from daskmr.api import run
 from daskmr.core.progress import OnProgress
 from daskmr.core.report import JobReport, TileOutcome
-from daskmr.errors import CanceledError, DaskmrError, JobError, RequestError
-from daskmr.geolocate import pick
-from daskmr.geolocate.base import SensorModel
-from daskmr.image import Image, open_image
+from daskmr.errors import CanceledError, JobError, RequestError
 from daskmr.lifecycle.event_log import events
 from daskmr.lifecycle.job_spec import run_arguments
 from daskmr.lifecycle.job_state import INTERRUPTED, RUNNING, JobState, Watcher, final_status
@@ -20,7 +17,7 @@ from daskmr.planning.options import JobOptions
 from daskmr.planning.plan import Plan
 from daskmr.planning.resolve import resolve
 from daskmr.results.result import Result
-from daskmr.results.stored import stored_coverage, stored_features, stored_tile_table
+from daskmr.results.stored import stored_coverage, stored_result
 from daskmr.store import JobFolder, jobs
 from daskmr.views.text import html_table
 from daskmr.worker.cancellation import CANCELED
@@ -134,15 +131,7 @@ class Job:
         if self._watcher.folder.last_manifest() is None:
             self.wait(0)  # raises what ended the job, when this process runs it
             self._raise_end()
-        features = stored_features(self._watcher.folder)
-        image, placing = self._image(is_placed=features.crs is not None)
-        return Result(
-            report=self.report,
-            loaded=features,
-            tile_content=stored_tile_table(self._watcher.folder),
-            image=image,
-            placing=placing,
-        )
+        return stored_result(self._watcher.folder, self.report)
 
     def _raise_end(self) -> None:
         """Raise the end of a job that has failed or was canceled before it had a result."""
@@ -208,14 +197,6 @@ class Job:
         return report_page(
             result.report, result.features, picture=picture, tiles=tiles, image=image
         )
-
-    def _image(self, *, is_placed: bool) -> tuple[Image | None, SensorModel | None]:
-        """Return the image and its sensor model; None where it cannot be opened, as of an array."""
-        try:
-            image = open_image(self.report.image)
-        except DaskmrError:
-            return None, None
-        return image, pick(image.info)[0] if is_placed else None
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events of the job, in order."""

@@ -175,7 +175,6 @@ class _Outcome:
         """Record a success."""
         self.sample |= {
             "attempts": attempts,
-            "seconds": seconds,
             "labels": Counter(detections.labels),
             "dropped": Counter(detections.dropped),
             "symptoms": symptoms(detections, tile.window.size, has_names=self.has_names),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import fsspec
@@ -10,12 +11,40 @@ import shapely
 from pandas.api.types import is_string_dtype
 
 from daskmr.core.features import TEXT
-from daskmr.errors import RequestError
+from daskmr.core.report import JobReport
+from daskmr.errors import DaskmrError, RequestError
+from daskmr.geolocate import pick
+from daskmr.image import open_image
+from daskmr.results.result import Result
 from daskmr.sinks.geoparquet import FILE_COLUMNS
 from daskmr.store import JobFolder
 
 OWN_RESULTS = ("result-", "coverage-", "tiles-")
 """How the names of results in the folder of a job begin; others are of its outputs."""
+
+
+def stored_result(folder: JobFolder, report: JobReport) -> Result:
+    """Return the last result of a job, as `daskmr.run` returned it.
+
+    Its image is opened again; it is None where that is not possible, as of an array.
+
+    Raises
+    ------
+    RequestError
+        When the job has no result.
+    """
+    features = stored_features(folder)
+    image, placing = None, None
+    with suppress(DaskmrError):
+        image = open_image(report.image)
+        placing = pick(image.info)[0] if features.crs is not None else None
+    return Result(
+        report=report,
+        loaded=features,
+        tile_content=stored_tile_table(folder),
+        image=image,
+        placing=placing,
+    )
 
 
 def stored_features(folder: JobFolder) -> gpd.GeoDataFrame:
