@@ -44,7 +44,7 @@ def certificates(tmp_path: Path) -> list[Path]:
 def rows(path: Path) -> list[Any]:
     """Features without the moment at which the model saw them."""
     if path.suffix == ".parquet":
-        table = gpd.read_parquet(path).drop(columns="inferred_at").to_wkt().astype(str)
+        table = gpd.read_parquet(path).drop(columns="inferred_at").to_wkt().map(str)
         return list(table.to_numpy().tolist())
     found = json.loads(path.read_text())["features"]
     for feature in found:
