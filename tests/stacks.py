@@ -15,7 +15,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-FOLDER = "DASKMR_TEST_STACKS"
+FOLDER = "TEST_STACKS_FOLDER"
 """Environment variable of the folder that stacks are written to."""
 _LOOK_S = 1.0
 _WRITE_S = 2.0
