@@ -27,7 +27,7 @@ def test_no_connection_outlives_its_server(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "unraisablehook", leaks.append)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        for _ in range(5):
+        for _ in range(3):
             stop = threading.Event()
             with serving(saying(EMPTY)) as server:
                 port = urlsplit(server.url).port or 0

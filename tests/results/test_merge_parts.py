@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskmr.core.boxes import polygons
@@ -189,6 +189,7 @@ def test_blocks_on_workers_or_lost_by_them_are_all_at_once(
     assert content(in_order(concat(tables))) == content(merge(features))
 
 
+@settings(max_examples=40)
 @given(n=st.integers(0, 200), seed=st.integers(0, 1000), n_adds=st.integers(1, 5))
 def test_a_spool_gives_rows_along_a_curve_over_the_tiles(n: int, seed: int, n_adds: int) -> None:
     features = crowd(n, seed) if n else empty()
