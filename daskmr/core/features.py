@@ -27,6 +27,8 @@ BOX = ["x_min", "y_min", "x_max", "y_max"]
 IMAGE_BOX = ["image_xmin", "image_ymin", "image_xmax", "image_ymax"]
 """Columns of the box in the world table."""
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 COLUMNS: Mapping[str, Any] = {
     "feature_id": TEXT,  # content hash: the same answer gives the same id
     "label": TEXT,  # class with the highest score, "" without classes
@@ -180,4 +182,4 @@ def in_order(features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 def dumps(value: object) -> str:
     """Return compact JSON: no spaces, keys in their order, non-ASCII characters unescaped."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _COMPACT.encode(value)

@@ -15,6 +15,7 @@ from daskmr.sinks.base import Provenance, Rows
 
 _BATCH = 10_000
 _HALF_TURN = 180.0
+_STRICT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _RESERVED = frozenset(
     {
         "imageGeometry",
@@ -174,7 +175,7 @@ def json_text(value: object) -> str:
 
 def _dumps(value: object) -> str:
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _STRICT.encode(value)
     except ValueError:
         return dumps(_finite(value))
 
