@@ -192,7 +192,7 @@ def test_what_is_missing_is_said_in_one_line(plain: Any) -> None:
     )
     missing = f"http://{NOWHERE}/0/queue"
     words = ("submit", "scene.tif", "-m", "sagemaker://ships", "-o", "s3://bucket/out")
-    done = plain.run(*words, "--queue", missing, status=1, settings=NO_AWS)
+    done = plain.run(*words, "--queue", missing, status=5, settings=NO_AWS)
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {missing}: "), line
 
