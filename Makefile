@@ -34,12 +34,9 @@ demo: $(VENV)/.ready
 	$(BIN)/daskmr run demo/scene.tif --model blobs --out demo --job-id demo \
 	    --tile-size 512 --overlap 64 --iou 0.3 --format geojson,parquet
 
-# Beside the tests, which wait a good part of their time, code is checked; what that says comes last.
-test: $(VENV)/.ready
-	@$(MAKE) --no-print-directory lint > .lint.log 2>&1 & lint=$$!; \
+test: lint
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 \
-	    -m "not slow and not services and not deploy and not install"; tests=$$?; \
-	wait $$lint; checks=$$?; cat .lint.log; exit $$((tests | checks))
+	    -m "not slow and not services and not deploy and not install"
 
 # What users install: the wheel in fresh environments, plain and with each extra, in .install.
 test-install: $(VENV)/.ready
