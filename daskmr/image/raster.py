@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -137,34 +137,24 @@ class RasterSource:
             is_readable(self.url, self.door.identity)
             raise refusal(self.url, f"has a broken header: {error}") from error
 
-    def _read(self, window: Window, read: Any) -> Any:
+    def _read(self, window: Window, read: Any, *, is_again: bool = False) -> Any:
+        """Read a window; once more, from a new handle, what GDAL did not get during an outage."""
         import rasterio
 
         part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-
-        def attempt() -> Any:
+        try:
             with self.door.env(self.url):
                 return read(_check_window(_handle(self), window), part)
-
-        try:
-            return attempt()
         except (ImageReadError, SourceChangedError):
             raise
         except faults(ImageError) as error:
             _close_handle(self)
-            if isinstance(error, faults()) and is_readable(self.url, self.door.identity):
-                return self._read_again(attempt, window)
-            raise _read_error(self.url, window, error) from error
-
-    def _read_again(self, attempt: Callable[[], Any], window: Window) -> Any:
-        """Read once more from a new handle what GDAL did not get during an outage."""
-        try:
-            return attempt()
-        except (ImageReadError, SourceChangedError):
-            raise
-        except faults(ImageError) as error:
-            _close_handle(self)
-            raise _read_error(self.url, window, error) from error
+            may_help = not is_again and isinstance(error, faults())
+            if may_help and is_readable(self.url, self.door.identity):
+                return self._read(window, read, is_again=True)
+            place = f"rows {window.row} to {window.row_stop}, columns {window.col} to "
+            msg = redact_url(self.url, f"cannot read {place}{window.col_stop}: {error}")
+            raise ImageReadError(msg) from error
 
     def open_planned(self) -> Any:
         """Return a new dataset of the image; raise when it has changed since it was planned."""
@@ -174,11 +164,6 @@ class RasterSource:
     def check(self) -> None:
         """Raise when the image has changed since it was planned."""
         check(self.url, self.etag, reader=self.door.identity)
-
-
-def _read_error(url: str, window: Window, error: Exception) -> ImageReadError:
-    place = f"rows {window.row} to {window.row_stop}, columns {window.col} to {window.col_stop}"
-    return ImageReadError(redact_url(url, f"cannot read {place}: {error}"))
 
 
 def _handle(source: RasterSource) -> Any:

@@ -1,7 +1,7 @@
 """Coverage map of a job: rectangles of tiles with the same outcome, as GeoJSON."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -52,24 +52,8 @@ class CoverageMap:
 
     def add_skipped(self) -> None:
         """Add the tiles that the plan skips."""
-        grid, skipped = self.plan.regions.grid, self.plan.skipped.mask
-        cols = grid.cols.tolist()
-        for row, mask in zip(grid.rows.tolist(), skipped, strict=True):
-            where = np.flatnonzero(mask)
-            for run in np.split(where, np.flatnonzero(np.diff(where) > 1) + 1):
-                if len(run):
-                    self._write(
-                        [
-                            TileOutcome(
-                                row=row,
-                                col=cols[i],
-                                status=TileStatus.SKIPPED,
-                                reason="NODATA",
-                            )
-                            for i in run
-                        ],
-                        "",
-                    )
+        for run in _runs(skipped_tiles(self.plan), self._index):
+            self._write(run, "")
 
     def _write(self, run: list[TileOutcome], region: str) -> None:
         first, last = run[0], run[-1]
@@ -98,6 +82,15 @@ class CoverageMap:
         self._n += 1
 
 
+def skipped_tiles(plan: Plan) -> Iterator[TileOutcome]:
+    """Yield the outcomes of the tiles that a plan skips, in row-major order."""
+    rows, cols = plan.regions.grid.rows.tolist(), plan.regions.grid.cols.tolist()
+    skipped = TileStatus.SKIPPED
+    for i, mask in enumerate(plan.skipped.mask):
+        for j in np.flatnonzero(mask).tolist():
+            yield TileOutcome(row=rows[i], col=cols[j], status=skipped, reason="NODATA")
+
+
 def _rounded(shape: BaseGeometry | None) -> Mapping[str, Any] | None:
     if shape is None:
         return None
@@ -109,7 +102,7 @@ def _nine_digits(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.round(points, 9)
 
 
-def _runs(tiles: list[TileOutcome], index: Mapping[int, int]) -> Iterator[list[TileOutcome]]:
+def _runs(tiles: Iterable[TileOutcome], index: Mapping[int, int]) -> Iterator[list[TileOutcome]]:
     """Yield neighbouring tiles of one row with the same status and reason.
 
     Parameters

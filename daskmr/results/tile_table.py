@@ -16,10 +16,10 @@ import shapely
 
 from daskmr.core.features import TEXT
 from daskmr.core.grid import Position
-from daskmr.core.report import TileOutcome, TileStatus
+from daskmr.core.report import TileOutcome
 from daskmr.geolocate.table import WORLD_CRS, outlines
 from daskmr.planning.plan import Plan
-from daskmr.results.coverage import ring
+from daskmr.results.coverage import ring, skipped_tiles
 from daskmr.sinks.base import GeometrySummary
 from daskmr.sinks.geoparquet import bbox_column, geo_metadata
 
@@ -65,17 +65,7 @@ class TileTable:
 
     def add_skipped(self) -> None:
         """Add the tiles that the plan skips."""
-        grid = self.plan.regions.grid
-        rows, cols = grid.rows.tolist(), grid.cols.tolist()
-        places = np.argwhere(self.plan.skipped.mask).tolist()
-        skipped = TileStatus.SKIPPED
-        self._add(
-            (
-                TileOutcome(row=rows[i], col=cols[j], status=skipped, reason="NODATA")
-                for i, j in places
-            ),
-            "",
-        )
+        self._add(skipped_tiles(self.plan), "")
 
     def _add(self, outcomes: Iterable[TileOutcome], region: str) -> None:
         grid = self.plan.regions.grid
