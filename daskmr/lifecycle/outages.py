@@ -3,6 +3,8 @@
 A published result is final for its subscribers and streams, so that an outage is looked for before.
 """
 
+from collections.abc import Set
+
 from daskmr.aws import EXPIRED
 from daskmr.errors import UnreachableError
 from daskmr.lifecycle.job_state import Watcher
@@ -23,8 +25,15 @@ BUSY = frozenset(
 _MAX_BUSY_ROUNDS = 3
 
 
-def raise_outages(job: OpenJob) -> None:
+def raise_outages(job: OpenJob, known: Set[str]) -> None:
     """Raise if tiles of a supervised job failed by an outage; they are the next round.
+
+    Parameters
+    ----------
+    job
+        The job.
+    known
+        Reasons of its tiles; the tiles themselves are looked for only if one is an outage.
 
     Raises
     ------
@@ -35,6 +44,8 @@ def raise_outages(job: OpenJob) -> None:
     if not (job.execution.is_supervised and job.workspace.is_kept) or folder.manifest() is not None:
         return
     reasons = AWAY | (BUSY if folder.n_rounds < _MAX_BUSY_ROUNDS else frozenset())
+    if reasons.isdisjoint(known):
+        return
     failed = [tile for tile in Watcher(folder).errors() if tile.reason in reasons]
     if failed:
         folder.begin_round([(tile.row, tile.col) for tile in failed])

@@ -46,9 +46,9 @@ def run_plan(plan: Plan, execution: Execution) -> Result:
         job = stack.enter_context(open_job(plan, execution, has_own_workers=makes_own(**cluster)))
         end = stack.enter_context(EndRecorder(job))
         n_tiles = run_regions(job)
-        raise_outages(job)
 
         summary = stack.enter_context(summarise(job))
+        raise_outages(job, summary.reasons.keys())
         features = merge(job, summary, again)
         placed = stack.enter_context(georeference(job, summary, features))
 
